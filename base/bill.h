@@ -1,0 +1,79 @@
+// The bill: what one access cost, itemised by cause. It travels down with the access; only the core's clock advances.
+// The miss-latency report is nothing but bills, binned.
+#pragma once
+
+#include <array>
+#include <span>
+
+#include "base/types.h"
+
+namespace nestwalk {
+
+/// Why a cycle passed. Every cycle of a run has exactly one cause: cycles = sum over causes.
+enum class Cause : u8 {
+  instruction,  ///< fixed cost of executing an instruction, first-level hits included
+  tlb,          ///< looking into TLB levels behind the first
+  pwc,          ///< looking into page-walk caches
+  walk_read,    ///< reading table entries
+  walk_update,  ///< writing accessed and dirty bits
+  fetch,        ///< instruction bytes from behind the first-level cache
+  data,         ///< data from behind the first-level cache
+  flush,        ///< invalidations the guest asked for
+  mmio,         ///< device registers
+  exception,    ///< delivering exceptions and interrupts
+  idle,         ///< halted, waiting for an event
+  count_
+};
+inline constexpr unsigned kCauses = static_cast<unsigned>(Cause::count_);
+const char* name_of(Cause);
+const char* describe(Cause);
+
+/// Who answered a memory read of a walk: cache level 1.., `memory`, or `flat` where no cache is modelled.
+using ServedBy = u8;
+inline constexpr ServedBy kFlat = 0;       ///< no cache model: one flat latency
+inline constexpr ServedBy kMemory = 7;     ///< past the last cache level
+inline constexpr unsigned kServers = 8;    ///< flat, levels 1..6, memory
+
+/// One table entry read by a walk. Guest level 5..1 names the guest table (0: the final host walk of a data address);
+/// host level 0 is the guest entry itself, 5..1 the host walk that led to it. A native walk has host level 0 only.
+struct WalkRead {
+  MachineAddr address;
+  u32 cycles = 0;
+  u8 guest_level = 0;
+  u8 host_level = 0;
+  ServedBy served_by = kFlat;
+};
+
+class Bill {
+ public:
+  void charge(Cause c, Cycles n) {
+    cycles_[static_cast<unsigned>(c)] += n;
+    total_ += n;
+  }
+  void walk_read(const WalkRead& r) {
+    charge(Cause::walk_read, r.cycles);
+    if (reads_ < read_.size()) read_[reads_] = r;
+    ++reads_;
+  }
+
+  Cycles total() const { return total_; }
+  Cycles of(Cause c) const { return cycles_[static_cast<unsigned>(c)]; }
+  /// The reads of the walk in order (at most kMaxReads are kept; `read_count` counts all).
+  std::span<const WalkRead> reads() const { return {read_.data(), reads_ < kMaxReads ? reads_ : kMaxReads}; }
+  unsigned read_count() const { return reads_; }
+  void clear() {
+    cycles_.fill(0);
+    total_ = 0;
+    reads_ = 0;
+  }
+
+  static constexpr unsigned kMaxReads = 40;
+
+ private:
+  std::array<Cycles, kCauses> cycles_{};
+  Cycles total_ = 0;
+  unsigned reads_ = 0;
+  std::array<WalkRead, kMaxReads> read_{};
+};
+
+}  // namespace nestwalk

@@ -1,0 +1,32 @@
+// What a processor asks of the machine around it. Implemented by the emulated machine and, in tests, by a bench.
+#pragma once
+
+#include <string>
+
+#include "base/types.h"
+
+namespace nestwalk::cpu {
+
+/// Why the core stopped running.
+enum class Stop : u8 { none, power_off, reset, triple_fault, debug_exit, limit, halted_forever, user_quit };
+
+class Platform {
+ public:
+  virtual ~Platform() = default;
+  virtual u64 io_read(u16 port, unsigned bytes) = 0;
+  virtual void io_write(u16 port, u64 value, unsigned bytes) = 0;
+  /// The vector to deliver now (the interrupt was pending and is thereby acknowledged), or -1 when it went away.
+  virtual int acknowledge_interrupt() = 0;
+  /// APIC base and x2APIC MSRs; false: not an APIC register (#GP).
+  virtual bool apic_read(u32 msr, u64& value) = 0;
+  virtual bool apic_write(u32 msr, u64 value) = 0;
+  /// CR8 is the APIC's task priority bits 7:4.
+  virtual u64 task_priority() = 0;
+  virtual void set_task_priority(u64 value) = 0;
+  /// `xchg %bx,%bx`: a command from the guest in EAX, argument in ECX (harmless on hardware; docs/manual.md).
+  virtual void magic(u32 command, u64 argument) = 0;
+  /// Something the user should know once ("instruction not implemented ...").
+  virtual void note(const std::string& line) = 0;
+};
+
+}  // namespace nestwalk::cpu

@@ -1,0 +1,203 @@
+// The one door to memory: a core loads, stores, updates and fetches through Port and nothing else. A hit in the L0 filter
+// is retired here; everything else is one virtual call into the MMU model, whose bill is paid onto the core's clock.
+#pragma once
+
+#include <cstring>
+#include <type_traits>
+
+#include "base/bill.h"
+#include "base/bits.h"
+#include "base/result.h"
+#include "mmu/access.h"
+#include "mmu/data_cache.h"
+#include "mmu/filter.h"
+#include "mmu/memory.h"
+#include "mmu/model.h"
+#include "mmu/walk_stats.h"
+#include "sim/clock.h"
+#include "sim/stats.h"
+
+namespace nestwalk::mmu {
+
+/// What a core spent and did, split by privilege: [0] supervisor, [1] user.
+struct Account {
+  u64 instructions = 0;
+  Cycles by_cause[kCauses] = {};
+};
+
+/// Where an access lands.
+struct Place {
+  u8* host = nullptr;  ///< nullptr: not memory, ask the bus
+  MachineAddr machine;
+  bool code = false;     ///< the page holds decoded code: tell the memory after writing
+  bool writable = true;  ///< false: ROM, drop the store
+};
+
+/// A spectator of everything that passes the port; while one is set, the filter is off.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void access(LinearAddr, unsigned /*bytes*/, Access, const Result<Translation>&, const Bill&) {}
+  virtual void invalidate(const Invalidation&) {}
+  virtual void paging(const PagingState&) {}
+};
+
+class Port {
+ public:
+  Port(MmuModel& model, DataCaches& caches, MachineMemory& memory, Filter& filter, tlb::AccessCounts& counts,
+       sim::Clock& clock);
+
+  // ---- context -----------------------------------------------------------------------------------------------------
+  /// Control registers changed. Flushes nothing by itself.
+  void set_paging(const PagingState& state);
+  /// CPL or EFLAGS.AC changed.
+  void set_privilege(bool user, bool ac);
+  void invalidate(const Invalidation& what);
+  const PagingState& paging() const { return state_; }
+  bool user() const { return user_; }
+
+  // ---- accesses ----------------------------------------------------------------------------------------------------
+  /// Explicit accesses at the current privilege. Little-endian, any alignment; T is trivially copyable, up to 64 bytes.
+  template <class T>
+  Result<T> load(LinearAddr a) {
+    if (u8* p = hit<Side::load>(a.value, sizeof(T))) return read_host<T>(p);
+    return load_miss<T>(a, explicit_access(Side::load));
+  }
+  template <class T>
+  Result<Done> store(LinearAddr a, const T& v) {
+    if (u8* p = hit<Side::store>(a.value, sizeof(T))) {
+      std::memcpy(p, &v, sizeof v);
+      return Done{};
+    }
+    return store_bytes(a, &v, sizeof v, explicit_access(Side::store));
+  }
+  /// Read-modify-write: one translation with write intent. `f` maps the old value to the new one; returns the old value.
+  template <class T, class F>
+  Result<T> update(LinearAddr a, F&& f) {
+    if (u8* p = hit<Side::store>(a.value, sizeof(T))) {
+      const T old = read_host<T>(p);
+      const T now = f(old);
+      std::memcpy(p, &now, sizeof now);
+      return old;
+    }
+    return update_miss<T>(a, explicit_access(Side::store), f);
+  }
+  /// Accesses the processor makes for itself (descriptor tables, TSS): supervisor rights whatever the CPL.
+  template <class T>
+  Result<T> load_system(LinearAddr a) {
+    return load_miss<T>(a, Access{Side::load, false, true});
+  }
+  template <class T>
+  Result<Done> store_system(LinearAddr a, const T& v) {
+    return store_bytes(a, &v, sizeof v, Access{Side::store, false, true});
+  }
+
+  /// Fast half of an access: the host address when the filter knows the answer, else nullptr and nothing has happened.
+  template <Side side>
+  NW_INLINE u8* hit(u64 linear, unsigned bytes) {
+    Filter::Entry& e = filter_.at(side, linear);
+    if (NW_UNLIKELY(e.key != filter_.key(linear + bytes - 1, context_))) return nullptr;
+    const u64 now = ++counts_.ordinal;
+    ++row_[static_cast<unsigned>(side)];
+    tlb::apply(e.tlb, now);
+    if (by_line_) tlb::apply(e.cache, now);
+    return reinterpret_cast<u8*>(linear + e.addend);
+  }
+  /// Fetch of [linear, linear + bytes), which lies in one page and is touched line by line (64 bytes). Returns the host
+  /// address of the first byte, or nullptr when the filter cannot tell: then ask `fetch_miss`.
+  NW_INLINE u8* fetch_hit(u64 linear, unsigned bytes) {
+    Filter::Entry& e = filter_.at(Side::fetch, linear);
+    if (NW_UNLIKELY(e.key != filter_.key(linear, context_))) return nullptr;
+    const u64 lines = ((linear & 63) + bytes + 63) >> 6;
+    if (by_line_ && lines > 1) return fetch_lines_hit(linear, lines);
+    row_[static_cast<unsigned>(Side::fetch)] += lines;
+    counts_.ordinal += lines;
+    tlb::apply(e.tlb, counts_.ordinal);
+    if (by_line_) tlb::apply(e.cache, counts_.ordinal);
+    return reinterpret_cast<u8*>(linear + e.addend);
+  }
+  Result<Place> fetch_miss(LinearAddr a, unsigned bytes);
+  /// The host bytes behind `a` if the filter holds its page for fetching; touches and counts nothing. For block look-up.
+  NW_INLINE u8* fetch_peek(u64 linear) {
+    Filter::Entry& e = filter_.at(Side::fetch, linear);
+    return NW_LIKELY(e.key == filter_.key(linear, context_)) ? reinterpret_cast<u8*>(linear + e.addend) : nullptr;
+  }
+
+  /// Slow half: translates one piece that lies in one page, bills it, fills the filter.
+  Result<Place> translate(LinearAddr a, unsigned bytes, Access access);
+  Result<Done> load_bytes(LinearAddr a, void* to, unsigned bytes, Access access);
+  Result<Done> store_bytes(LinearAddr a, const void* from, unsigned bytes, Access access);
+  /// Both pages of a crossing access are translated before anything is written.
+  Result<Done> probe_write(LinearAddr a, unsigned bytes);
+
+  Access explicit_access(Side side) const { return {side, user_, false}; }
+
+  // ---- bookkeeping -------------------------------------------------------------------------------------------------
+  /// A page is about to hold decoded code: no store to it may be retired by the filter any more.
+  void forget_stores() { filter_.drop_side(Side::store); }
+  void set_observer(Observer* o);
+  void pay(const Bill& bill);
+  void pay(Cause cause, Cycles cycles) {
+    clock_.cycles += cycles;
+    account_[user_].by_cause[static_cast<unsigned>(cause)] += cycles;
+  }
+  Account& account(bool user) { return account_[user]; }
+  Account& account() { return account_[user_]; }
+  const tlb::AccessCounts& counts() const { return counts_; }
+  MachineMemory& memory() { return memory_; }
+  MmuModel& model() { return model_; }
+  void declare(sim::Stats& stats);
+
+  Cycles mmio_cycles = 200;  ///< per device register access
+
+ private:
+  template <class T>
+  static T read_host(const u8* p) {
+    T v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+  }
+  template <class T>
+  __attribute__((noinline)) Result<T> load_miss(LinearAddr a, Access access) {
+    T v;
+    if (auto r = load_bytes(a, &v, sizeof v, access); !r) return r.fault();
+    return v;
+  }
+  template <class T, class F>
+  Result<T> update_miss(LinearAddr a, Access access, F& f) {
+    Place first, second;
+    if (auto r = resolve(a, sizeof(T), access, first, second); !r) return r.fault();
+    T old;
+    read_places(a, &old, sizeof old, first, second);
+    const T now = f(old);
+    write_places(a, &now, sizeof now, first, second);
+    return old;
+  }
+  Result<Done> resolve(LinearAddr a, unsigned bytes, Access access, Place& first, Place& second);
+  void read_places(LinearAddr a, void* to, unsigned bytes, const Place& first, const Place& second);
+  void write_places(LinearAddr a, const void* from, unsigned bytes, const Place& first, const Place& second);
+  void read_place(const Place& p, void* to, unsigned bytes);
+  void write_place(const Place& p, const void* from, unsigned bytes);
+  u8* fetch_lines_hit(u64 linear, u64 lines);
+  void refresh();
+
+  MmuModel& model_;
+  DataCaches& caches_;
+  MachineMemory& memory_;
+  Filter& filter_;
+  tlb::AccessCounts& counts_;
+  sim::Clock& clock_;
+  u64* row_;            ///< counts of the present privilege
+  u64 context_ = 0;     ///< filter context of the present privilege
+  u64 base_context_ = 0;
+  bool by_line_;
+  bool user_ = false;
+  bool ac_ = false;
+  PagingState state_;
+  Observer* observer_ = nullptr;
+  Bill bill_;
+  Account account_[2];
+  WalkStats walks_;
+};
+
+}  // namespace nestwalk::mmu

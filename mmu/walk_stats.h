@@ -1,0 +1,32 @@
+// Statistics of page walks, binned from bills: count, reads, cycles, latency, position of each read and who served it,
+// split by side and privilege and by effective page size.
+#pragma once
+
+#include "base/bill.h"
+#include "mmu/access.h"
+#include "sim/stats.h"
+
+namespace nestwalk::mmu {
+
+class WalkStats {
+ public:
+  /// Bins the bill of one access that walked (bill.read_count() > 0). `size` is meaningful when `completed`; a walk that ended
+  /// in a fault counts too.
+  void record(const Bill& bill, Access access, bool completed, PageSize size);
+  /// Declares walk.count, walk.reads, walk.cycles, walk.latency (histogram), walk.faults, walk.reads_by_position.gGhH,
+  /// walk.served_by.gGhH.{flat,l1..l6,memory}, walk.by.{user,kernel}.{fetch,load,store}.*, walk.page_size.*.
+  void declare(sim::Stats& stats);
+
+ private:
+  u64 count_ = 0, reads_ = 0, cycles_ = 0, faults_ = 0;
+  u64 by_side_[2][tlb::kSides] = {};
+  u64 cycles_by_side_[2][tlb::kSides] = {};
+  u64 reads_by_side_[2][tlb::kSides] = {};
+  u64 by_size_[4] = {};
+  u64 position_[6][6] = {};
+  u64 served_[6][6][kServers] = {};
+  sim::Histogram latency_;
+  sim::Histogram latency_by_side_[2][tlb::kSides];
+};
+
+}  // namespace nestwalk::mmu

@@ -1,0 +1,44 @@
+// What a TLB holds and what it is asked. The TLB knows no page tables: rights are the walk's combined result.
+#pragma once
+
+#include "base/types.h"
+
+namespace nestwalk::tlb {
+
+/// Rights and state of a cached translation.
+struct Rights {
+  bool user : 1 = false;      ///< user-mode accesses allowed (U/S set at every level)
+  bool write : 1 = false;     ///< R/W set at every level
+  bool execute : 1 = false;   ///< no XD at any level
+  bool dirty : 1 = false;     ///< D was set when cached: a store needs no walk
+  bool global : 1 = false;    ///< G with CR4.PGE: matches every PCID, survives CR3 loads
+};
+
+struct Entry {
+  u64 page = 0;          ///< linear address >> 12, aligned to the size
+  u64 frame = 0;         ///< machine address >> 12, aligned to the size
+  u16 pcid = 0;
+  PageSize size = PageSize::k4K;  ///< effective size
+  Rights rights;
+  u8 protection_key = 0;
+  bool operator==(const Entry&) const = default;
+};
+inline bool operator==(const Rights& a, const Rights& b) {
+  return a.user == b.user && a.write == b.write && a.execute == b.execute && a.dirty == b.dirty && a.global == b.global;
+}
+
+/// Which port of the core asks.
+enum class Side : u8 { fetch, load, store };
+inline constexpr unsigned kSides = 3;
+
+/// Every access of the core, counted where it is made (mmu::Port), whoever answers it. An access that crosses a page
+/// counts twice; a block of instructions counts one fetch per 64-byte line it lies in. The ordinal is the number of
+/// accesses so far, the clock of true LRU.
+struct AccessCounts {
+  u64 ordinal = 0;
+  u64 paged[2][kSides] = {};    ///< [user][side] accesses that asked a TLB
+  u64 unpaged[kSides] = {};     ///< with paging off: no TLB is asked
+  u64 split[2][kSides] = {};    ///< [user][side] further cache accesses of those that cross a line within a page
+};
+
+}  // namespace nestwalk::tlb

@@ -11,6 +11,9 @@ struct Fault {
     none,
     page_fault,     ///< #PF; `error` is the SDM's page-fault error code, `address` goes to CR2
     non_canonical,  ///< #GP(0), or #SS(0) when the access used the stack segment
+    violation,      ///< a stage below the guest's tables refused (EPT violation, nested page fault): for the hypervisor;
+                    ///< `address` is guest-physical, `error` in the terms of that stage's table format
+    misconfigured,  ///< an entry of such a stage is malformed (EPT misconfiguration)
   };
   Kind kind = Kind::none;
   u32 error = 0;

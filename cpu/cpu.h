@@ -2,7 +2,9 @@
 // machinery (exceptions, segments, control registers, MSRs, CPUID) in files of their own beside this one.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "cpu/cpuid.h"
@@ -47,16 +49,25 @@ class Cpu : public mmu::CodeListener {
   /// Runs until `limit` retired instructions in total (clock.instructions == limit), or until something stops the machine.
   Stop run(u64 limit);
   /// Asks the run loop to return at the end of the present block.
-  void stop(Stop why) { stop_ = why; attention_ = true; }
+  void stop(Stop why) { stop_ = why; attention_.store(true, std::memory_order_relaxed); }
+  /// From another thread: have Platform::poll called at the end of the present block (input, progress, signals).
+  void request_poll() {
+    poll_.store(true, std::memory_order_relaxed);
+    request_attention();
+  }
   /// INTR and NMI lines of this processor.
-  void set_interrupt(bool pending) { interrupt_ = pending; attention_ = true; }
-  void raise_nmi() { nmi_ = true; attention_ = true; }
+  void set_interrupt(bool pending) { interrupt_ = pending; attention_.store(true, std::memory_order_relaxed); }
+  void raise_nmi() { nmi_ = true; attention_.store(true, std::memory_order_relaxed); }
+  /// The run loop looks for interrupts, traps and caution again: after IF, TF, a shadow or DR7 changed.
+  void request_attention() { attention_.store(true, std::memory_order_relaxed); }
   /// Power-on and INIT state (SDM vol. 3, 9.1).
   void reset();
   void set_retire_observer(RetireObserver* o) { retire_ = o; }
   /// A write touched a page that holds decoded code.
   void code_written(MachineAddr address, unsigned bytes) override;
 
+  /// Takes `i` and what follows it in the running block back from the counts: they were charged at its entry.
+  void unretire_from(const Insn& i);
   u64 rip_of(const Insn& i) const { return block_rip + i.offset; }
   u64 next_rip(const Insn& i) const { return truncate_rip(block_rip + i.offset + i.length); }
   u64 truncate_rip(u64 rip) const { return code_size_ == CodeSize::k64 ? rip : static_cast<u32>(rip); }
@@ -201,6 +212,8 @@ class Cpu : public mmu::CodeListener {
   [[noreturn]] void gp(u32 error = 0) { raise(ex::gp, error); }
   [[noreturn]] void ud() { raise(ex::ud); }
   void require_cpl0() { if (s.cpl) gp(); }
+  /// Tells the user once per opcode that an instruction is not there, with its address and listing.
+  NW_COLD void note_undefined(const Insn& i);
 
   // ---- control transfer (cpu/far.cpp, cpu/exceptions.cpp) --------------------------------------------------------------
   /// Near branch target: truncates, checks limit or canonical form (#GP), sets RIP.
@@ -229,10 +242,14 @@ class Cpu : public mmu::CodeListener {
   void write_cr(unsigned n, u64 value);
   u64 read_dr(unsigned n);
   void write_dr(unsigned n, u64 value);
+  void update_breakpoints();  ///< after DR0-3 or DR7 changed
   u64 read_msr(u32 index);
   void write_msr(u32 index, u64 value);
   u64 tsc() const { return clock.now() + s.tsc_offset; }
-  void set_tsc(u64 value) { s.tsc_offset = value - clock.now(); }
+  void set_tsc(u64 value) {
+    s.tsc_offset = value - clock.now();
+    platform.tsc_changed();
+  }
 
   Random random;  ///< RDRAND, RDSEED
   const Blocks& blocks() const { return *blocks_; }
@@ -249,15 +266,30 @@ class Cpu : public mmu::CodeListener {
   NW_COLD u64 linear_slow(const Insn& i, u64 a, unsigned bytes, bool write);
 
   bool take_events();      ///< at block ends: interrupts, NMI, due timers, halt; false: stop
+  bool halt();             ///< lets time pass to the next event; false: nothing will ever wake the processor
+  void step(u64 limit);    ///< runs one block of at most limit - clock.instructions instructions
+  Block& find_block(u64 linear, u64 most);
+  void execute(Block& block);
   void handle_trap(const Trap& trap);
-  void run_block(Block& block);
+  void report_retired(const Block& block);
+  void refresh_caution();
+  void single_step();
+  u64 instruction_breakpoints() const;  ///< DR6 bits of the armed ones at RIP
+  void deliver_guarded(const Trap& trap, Source source);
+  NW_COLD void note_msr(u32 index, const char* instruction);
 
   CodeSize code_size_ = CodeSize::k16;
-  volatile bool attention_ = false;  ///< something besides the deadline wants the run loop's attention
+  std::atomic<bool> attention_ = false;  ///< something besides the deadline wants the run loop's attention
+  std::atomic<bool> poll_ = false;       ///< the host wants Platform::poll called
   bool interrupt_ = false, nmi_ = false;
+  bool cautious_ = false;      ///< one instruction at a time: TF, an interrupt shadow, or armed breakpoints
+  u64 pending_db_ = 0;         ///< DR6 bits of a debug trap to deliver at the next boundary
+  u32 unretired_ = 0;          ///< instructions of the running block that did not retire
+  mmu::Account* account_ = nullptr;  ///< the one that the running block was charged to
   Stop stop_ = Stop::none;
   RetireObserver* retire_ = nullptr;
   std::unique_ptr<Blocks> blocks_;
+  std::set<u64> noted_;  ///< opcodes, and MSRs with bit 63, already named in the log
 };
 
 }  // namespace nestwalk::cpu

@@ -25,6 +25,10 @@ class Platform {
   virtual void set_task_priority(u64 value) = 0;
   /// `xchg %bx,%bx`: a command from the guest in EAX, argument in ECX (harmless on hardware; docs/manual.md).
   virtual void magic(u32 command, u64 argument) = 0;
+  /// The guest wrote its TSC: an armed TSC deadline moves.
+  virtual void tsc_changed() {}
+  /// Called at a block end after Cpu::request_poll, and while halted.
+  virtual void poll() {}
   /// Something the user should know once ("instruction not implemented ...").
   virtual void note(const std::string& line) = 0;
 };

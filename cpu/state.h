@@ -6,6 +6,7 @@
 #include "base/types.h"
 #include "cpu/flags.h"
 #include "cpu/insn.h"
+#include "cpu/msrs.h"
 
 namespace nestwalk::cpu {
 
@@ -95,11 +96,12 @@ struct State {
   bool nmi_blocked = false;
   u8 cpl = 0;
 
-  // Model-specific registers that kernels use; others live in cpu/msr.cpp's table.
+  // Model-specific registers that kernels use most; the others are in `msr`.
   u64 star = 0, lstar = 0, cstar = 0, sfmask = 0, kernel_gs_base = 0, tsc_aux = 0;
   u64 sysenter_cs = 0, sysenter_esp = 0, sysenter_eip = 0;
   u64 tsc_offset = 0;  ///< added to the clock
   u64 pat = 0x0007040600070406;
+  MsrBank msr;
 };
 
 }  // namespace nestwalk::cpu

@@ -2,8 +2,10 @@
 // is retired here; everything else is one virtual call into the MMU model, whose bill is paid onto the core's clock.
 #pragma once
 
+#include <array>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 
 #include "base/bill.h"
 #include "base/bits.h"
@@ -103,32 +105,41 @@ class Port {
     if (by_line_) tlb::apply(e.cache, now);
     return reinterpret_cast<u8*>(linear + e.addend);
   }
-  /// Fetch of [linear, linear + bytes), which lies in one page and is touched line by line (64 bytes). Returns the host
-  /// address of the first byte, or nullptr when the filter cannot tell: then ask `fetch_miss`.
-  NW_INLINE u8* fetch_hit(u64 linear, unsigned bytes) {
+  /// The front end fetches a whole block, line by line (64 bytes), before its first instruction executes. The filter's
+  /// entry for the first line, or nullptr when the model must be asked (`fetch_line`); touches and counts nothing.
+  NW_INLINE Filter::Entry* fetch_entry(u64 linear) {
     Filter::Entry& e = filter_.at(Side::fetch, linear);
-    if (NW_UNLIKELY(e.key != filter_.key(linear, context_))) return nullptr;
-    const u64 lines = ((linear & 63) + bytes + 63) >> 6;
-    if (by_line_ && lines > 1) return fetch_lines_hit(linear, lines);
+    return NW_LIKELY(e.key == filter_.key(linear, context_)) ? &e : nullptr;
+  }
+  /// Retires the fetch of `lines` lines of a block whose first line is behind `e`.
+  NW_INLINE Result<Done> fetch_block(Filter::Entry& e, u64 linear, u64 lines) {
+    if (NW_UNLIKELY(by_line_)) return fetch_lines(linear, lines);
     row_[static_cast<unsigned>(Side::fetch)] += lines;
     counts_.ordinal += lines;
     tlb::apply(e.tlb, counts_.ordinal);
-    if (by_line_) tlb::apply(e.cache, counts_.ordinal);
-    return reinterpret_cast<u8*>(linear + e.addend);
+    return Done{};
   }
-  Result<Place> fetch_miss(LinearAddr a, unsigned bytes);
-  /// The host bytes behind `a` if the filter holds its page for fetching; touches and counts nothing. For block look-up.
-  NW_INLINE u8* fetch_peek(u64 linear) {
-    Filter::Entry& e = filter_.at(Side::fetch, linear);
-    return NW_LIKELY(e.key == filter_.key(linear, context_)) ? reinterpret_cast<u8*>(linear + e.addend) : nullptr;
-  }
+  /// One access to the line of `linear` for the instruction bytes in it.
+  Result<Place> fetch_line(u64 linear);
+  /// `lines` accesses, the first to the line of `linear`.
+  Result<Done> fetch_lines(u64 linear, u64 lines);
 
   /// Slow half: translates one piece that lies in one page, bills it, fills the filter.
   Result<Place> translate(LinearAddr a, unsigned bytes, Access access);
   Result<Done> load_bytes(LinearAddr a, void* to, unsigned bytes, Access access);
   Result<Done> store_bytes(LinearAddr a, const void* from, unsigned bytes, Access access);
-  /// Both pages of a crossing access are translated before anything is written.
+  /// Translates all of [a, a + bytes) for writing without writing: faults come before any effect.
   Result<Done> probe_write(LinearAddr a, unsigned bytes);
+
+  // ---- data breakpoints (SDM vol. 3, 17.2.4) -----------------------------------------------------------------------------
+  struct Watch {
+    u64 address = 0, bytes = 0;  ///< no watch when bytes is 0
+    bool loads = false;          ///< reads as well as writes
+  };
+  /// While any watch is set, the filter is not consulted.
+  void set_watches(const std::array<Watch, 4>& watches);
+  /// Bit n: watch n was hit since the last call.
+  unsigned take_watch_hits() { return std::exchange(watch_hits_, 0u); }
 
   Access explicit_access(Side side) const { return {side, user_, false}; }
 
@@ -178,7 +189,6 @@ class Port {
   void write_places(LinearAddr a, const void* from, unsigned bytes, const Place& first, const Place& second);
   void read_place(const Place& p, void* to, unsigned bytes);
   void write_place(const Place& p, const void* from, unsigned bytes);
-  u8* fetch_lines_hit(u64 linear, u64 lines);
   void refresh();
 
   MmuModel& model_;
@@ -188,13 +198,16 @@ class Port {
   tlb::AccessCounts& counts_;
   sim::Clock& clock_;
   u64* row_;            ///< counts of the present privilege
-  u64 context_ = 0;     ///< filter context of the present privilege
+  u64 context_ = 0;     ///< filter context of the present privilege; kNoContext: never hits
   u64 base_context_ = 0;
   bool by_line_;
   bool user_ = false;
   bool ac_ = false;
   PagingState state_;
   Observer* observer_ = nullptr;
+  std::array<Watch, 4> watches_{};
+  bool watching_ = false;
+  unsigned watch_hits_ = 0;
   Bill bill_;
   Account account_[2];
   WalkStats walks_;

@@ -18,8 +18,8 @@ class Clock {
   explicit Clock(Guest guest = Guest::cycles, u64 hz = 1'000'000'000) : guest_(guest), hz_(hz) {}
 
   /// Advanced by the core and by nobody else.
-  Cycles cycles = 0;        ///< all cycles, idle included
-  u64 instructions = 0;     ///< retired instructions
+  Cycles cycles = 0;     ///< all cycles, idle included
+  u64 instructions = 0;  ///< retired instructions
 
   /// Guest time in ticks.
   Ticks now() const { return guest_ == Guest::cycles ? cycles : instructions + skipped_; }
@@ -32,16 +32,22 @@ class Clock {
   u64 deadline() const { return deadline_; }
 
   using EventId = u64;  ///< 0 is no event
-  /// Calls `what` once when now() >= when; events of the same time run in the order of scheduling.
+  /// Calls `what` once when now() >= when; events of the same time run in the order of scheduling. A time that has passed
+  /// means now.
   EventId at(Ticks when, std::function<void()> what);
+  /// Forgets an event; nothing happens when it has run already.
   void cancel(EventId id);
+  /// Runs all events with when <= now(), then those that they scheduled for this moment. What these schedule for now in
+  /// their turn waits for the next call (deadline() has then passed already), so an event may reschedule itself for ever.
   void run_due();
-  /// The core is halted: guest time jumps to the next event. Returns the ticks skipped; 0 and false when none waits.
+  /// The core is halted: guest time jumps to the next event, by advancing `cycles` itself (clock.guest = cycles; the caller
+  /// puts `skipped` on the bill as idle without adding it again) or by time that passes without instructions. False, with
+  /// skipped = 0, when no event waits.
   bool skip_to_next(Ticks& skipped);
   bool has_events() const { return !queue_.empty(); }
 
   /// Conversions without overflow for any realistic time.
-  Ticks from_hz(u64 count, u64 hz) const;  ///< duration of `count` periods of `hz`, in ticks, rounded up
+  Ticks from_hz(u64 count, u64 hz) const;  ///< duration of `count` periods of `hz`, in ticks, rounded up; saturates
   u64 to_hz(Ticks t, u64 hz) const;        ///< whole periods of `hz` in t ticks
 
  private:

@@ -1,4 +1,5 @@
-// Plug-ins by name: a model registers a factory from its own file; a name taken twice or not known is an error that says so.
+// Plug-ins by name: a model registers a factory from its own file; a name taken twice or not known is an error that says
+// so.
 #pragma once
 
 #include <functional>

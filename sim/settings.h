@@ -22,7 +22,7 @@ class ConfigError : public std::runtime_error {
 };
 
 /// What a numeric key accepts. `unit` is free text ("entries", "cycles", "bytes"); with unit "bytes" or "Hz" the suffixes
-/// K, M, G (and KiB, MiB, GiB) are understood.
+/// K, M, G (and KiB, MiB, GiB) are understood: powers of 1024 for bytes, K, M and G are powers of 1000 for Hz ("2.1G").
 struct Limits {
   u64 min = 0;
   u64 max = ~u64{0};
@@ -43,6 +43,7 @@ class Section {
   Section(Settings& settings, std::string prefix) : settings_(&settings), prefix_(std::move(prefix)) {}
 
   /// Each call declares the key `prefix.name`; the member keeps its present value as the default when the key is absent.
+  /// Throws ConfigError for a bad value, std::logic_error for a default that the key itself would refuse.
   void field(const char* name, u64& member, Limits limits, const char* text);
   void field(const char* name, u32& member, Limits limits, const char* text);
   void field(const char* name, double& member, double min, double max, const char* unit, const char* text);
@@ -51,7 +52,7 @@ class Section {
   /// Comma-separated list.
   void field(const char* name, std::vector<std::string>& member, const char* text);
   template <class E>
-    requires std::is_enum_v<E>
+  requires std::is_enum_v<E>
   void field(const char* name, E& member, std::initializer_list<std::pair<const char*, E>> choices, const char* text) {
     std::vector<Choice> list;
     for (const auto& [n, v] : choices) list.push_back({n, static_cast<u64>(v)});
@@ -88,13 +89,15 @@ struct Declared {
 
 class Settings {
  public:
-  /// Later files win over earlier ones. Throws ConfigError (cannot read, bad syntax with file and line).
+  /// Later files win over earlier ones, a file wins over those that its `include = other.ini` lines name (at the top, seen
+  /// from its own folder). Throws ConfigError (cannot read, bad syntax, a key twice in one file; with file and line).
   void load_file(const std::string& path);
   /// The same for text in memory; `name` stands for the file in messages.
   void load_text(const std::string& text, const std::string& name);
   /// "key=value" from the command line; wins over all files. Throws ConfigError.
   void set(std::string_view assignment);
-  /// Sets a key as if it stood in a file called `origin`.
+  /// Sets a key as if it stood in a file called `origin`; an origin that begins with "--" is the command line and wins over
+  /// files.
   void put(const std::string& key, const std::string& value, const std::string& origin);
 
   Section section(std::string prefix) { return Section(*this, std::move(prefix)); }

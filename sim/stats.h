@@ -30,12 +30,14 @@ class Histogram {
   u64 count() const { return count_; }
   u64 sum() const { return sum_; }
   double mean() const { return count_ ? static_cast<double>(sum_) / static_cast<double>(count_) : 0; }
-  /// Smallest recorded value v such that at least fraction q of all values are <= v (0 when empty).
+  /// Smallest recorded value v such that at least fraction q of all values are <= v (0 when empty); from 2048 on, the upper
+  /// bound of its bucket.
   u64 percentile(double q) const;
   u64 max() const { return percentile(1.0); }
   const std::array<u64, kBuckets>& buckets() const { return bucket_; }
   /// This histogram without what `earlier` (a former state of it) already held.
   Histogram minus(const Histogram& earlier) const;
+  Histogram plus(const Histogram& other) const;
 
  private:
   std::array<u64, kBuckets> bucket_{};
@@ -48,6 +50,8 @@ struct Snapshot {
   std::vector<u64> counters;
   std::vector<Histogram> histograms;
   Snapshot minus(const Snapshot& earlier) const;
+  /// Sums, of two disjoint intervals.
+  Snapshot plus(const Snapshot& other) const;
 };
 
 class Stats {
@@ -58,7 +62,8 @@ class Stats {
     std::string text;
   };
 
-  /// `value` must outlive this object. Throws std::logic_error on a name that is declared twice.
+  /// `value` must outlive this object. Throws std::logic_error on a name that is declared twice, and on one that ends in
+  /// ".total": in nested reports that is the value of a name which has other names below it (cycles, cycles.idle).
   void counter(std::string name, const u64& value, std::string unit, std::string text);
   /// For a count that is derived: called when a snapshot is taken.
   void counter(std::string name, std::function<u64()> value, std::string unit, std::string text);
@@ -69,6 +74,7 @@ class Stats {
   Snapshot snapshot() const;
   /// Value of a counter in a snapshot; throws std::out_of_range for a name nobody declared.
   u64 value(const Snapshot& s, const std::string& name) const;
+  /// Whether a counter of this name is declared.
   bool has(const std::string& name) const;
 
   struct Ratio : Row {

@@ -39,16 +39,22 @@ class Hierarchy {
   /// what the first level reports as its accesses. Must be set before the first look-up; must outlive this object.
   void set_access_counts(const AccessCounts* counts);
 
+  /// The current PCID changed. Arrays without PCID tags lose their non-global entries now; a `lookup` for another PCID than
+  /// the current one does the same, but comes too late where the filter retired accesses to global pages in between.
+  void set_pcid(u16 pcid);
+
   /// `linear` >> 12 is looked up for `pcid` on the port `side`; `user` only splits the miss statistics.
   Found lookup(u64 linear, u16 pcid, Side side, bool user);
-  /// After a walk: the entry replaces any entry of the same page in the levels on that side and is inserted according to
-  /// the inclusion policies. Returns the description of the first-level resident (level 1, cycles 0).
+  /// After the walk for the address last looked up (if that lies in the entry's page; otherwise for the page's first
+  /// address): the entry replaces whatever translates that address in the levels on that side and is inserted according
+  /// to the inclusion policies. Returns the description of the first-level resident (level 1, cycles 0); where no array of
+  /// the first level takes the page size, `entry` is valid all the same but not filterable.
   Found insert(const Entry& entry, Side side);
 
   /// Invalidations; each returns how many entries left (all levels).
-  u64 flush_page(u64 linear, u16 pcid, bool with_global);     ///< INVLPG (with_global), INVPCID type 0 (without)
-  u64 flush_pcid(u16 pcid);                                   ///< non-global entries of one PCID
-  u64 flush_non_global();                                     ///< all PCIDs, keeping globals
+  u64 flush_page(u64 linear, u16 pcid, bool with_global);  ///< INVLPG (with_global), INVPCID type 0 (without)
+  u64 flush_pcid(u16 pcid);                                ///< non-global entries of one PCID
+  u64 flush_non_global();                                  ///< all PCIDs, keeping globals
   u64 flush_all();
 
   void declare(sim::Stats& stats);

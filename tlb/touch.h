@@ -19,9 +19,7 @@ struct Touch {
 };
 
 /// Applies a touch. `ordinal` increases with every access of the machine.
-inline void apply(const Touch& t, u64 ordinal) {
-  *t.word = t.keep == Touch::kStamp ? ordinal : (*t.word & t.keep) | t.set;
-}
+inline void apply(const Touch& t, u64 ordinal) { *t.word = t.keep == Touch::kStamp ? ordinal : (*t.word & t.keep) | t.set; }
 
 /// Told when a resident may no longer be retired without asking: evicted, flushed, changed, or (for `last_touched`
 /// policies) no longer the last touched of its set. Handles are unique within one array's owner.

@@ -1,0 +1,177 @@
+#include "cpu/blocks.h"
+
+#include <algorithm>
+
+#include "cpu/decode.h"
+
+namespace nestwalk::cpu {
+namespace {
+
+u64 page_of(const u8* host) { return reinterpret_cast<u64>(host) & ~kPageMask; }
+
+/// Behind the last instruction: RIP goes on there.
+void leave(Cpu& c, const Insn& i) { c.s.rip = c.truncate_rip(c.block_rip + i.offset); }
+
+/// Put over the instructions of a block that was overwritten while it runs: leave before this one.
+void leave_early(Cpu& c, const Insn& i) {
+  c.s.rip = c.rip_of(i);
+  c.unretire_from(i);
+}
+
+}  // namespace
+
+Blocks::Blocks() : table_(kSlots) {}
+Blocks::~Blocks() = default;
+
+void Blocks::add(Cpu& cpu, Block& b, const Place& at, Insn insn) {
+  insn.cost = static_cast<u16>(std::min<Cycles>(cpu.timing.cost(insn), 0xffff));
+  b.cost += insn.cost;
+  b.length += insn.length;
+  ++b.count;
+  b.insns.push_back(insn);
+}
+
+void Blocks::close(Cpu& cpu, Block& b, const Place& at) {
+  Insn end;
+  end.offset = static_cast<u16>(b.length);
+  end.fn = leave;
+  b.insns.push_back(end);
+  b.insns.shrink_to_fit();
+  const u64 on_page = std::min<u64>(b.length, kPageBytes - (at.linear & kPageMask));
+  b.lines = static_cast<u32>(((at.linear & 63) + on_page + 63) >> 6);
+  b.rip = at.rip;
+  b.page_key = at.page_key;
+  ++built_;
+}
+
+std::unique_ptr<Block> Blocks::build(Cpu& cpu, const Place& at, unsigned limit) {
+  auto b = std::make_unique<Block>();
+  const u64 room = kPageBytes - (at.linear & kPageMask);
+  b->insns.reserve(16);
+  while (b->count < limit && b->length < room) {
+    Insn insn;
+    insn.offset = static_cast<u16>(b->length);
+    const Decoded d = decode_insn(at.host + b->length, static_cast<unsigned>(std::min<u64>(room - b->length, 15)),
+                                  cpu.code_size(), at.rip + b->length, cpu.cpuid, insn);
+    if (d == Decoded::truncated) break;
+    // A ModRM-only prefix of a longer instruction cannot be told from a whole one only where it is undefined.
+    add(cpu, *b, at, insn);
+    if (d == Decoded::undefined || insn.has(Insn::kEnds)) break;
+  }
+  if (b->count == 0) return nullptr;
+  close(cpu, *b, at);
+  return b;
+}
+
+std::unique_ptr<Block> Blocks::build_crossing(Cpu& cpu, const Place& at, const u8* second) {
+  u8 bytes[15];
+  const unsigned here = static_cast<unsigned>(std::min<u64>(kPageBytes - (at.linear & kPageMask), sizeof bytes));
+  std::copy_n(at.host, here, bytes);
+  std::copy_n(second, sizeof bytes - here, bytes + here);
+  auto b = std::make_unique<Block>();
+  Insn insn;
+  decode_insn(bytes, sizeof bytes, cpu.code_size(), at.rip, cpu.cpuid, insn);
+  add(cpu, *b, at, insn);
+  close(cpu, *b, at);
+  b->second = second;
+  return b;
+}
+
+Block* Blocks::keep(Cpu& cpu, std::unique_ptr<Block> block, const Place& at) {
+  Block* b = block.get();
+  auto& memory = cpu.port.memory();
+  for (const u8* host : {at.host, b->second}) {
+    if (!host) continue;
+    const MachineAddr machine = memory.machine_of(host);
+    if (memory.holds_code(machine)) continue;
+    memory.mark_code(machine, true);
+    cpu.port.forget_stores();
+  }
+  if (b->second) tails_[page_of(b->second)].push_back(page_of(at.host));
+  pages_[page_of(at.host)].push_back(std::move(block));
+  return b;
+}
+
+Block* Blocks::get(Cpu& cpu, const Place& at) {
+  Block*& slot = table_[slot_of(at.rip)];
+  if (const auto page = pages_.find(page_of(at.host)); page != pages_.end())
+    for (const auto& b : page->second)
+      if (b->rip == at.rip && b->page_key == at.page_key && !b->second) return slot = b.get();
+  auto b = build(cpu, at, kMaxInsns);
+  return b ? slot = keep(cpu, std::move(b), at) : nullptr;
+}
+
+Block* Blocks::crossing(Cpu& cpu, const Place& at, const u8* second) {
+  Block*& slot = table_[slot_of(at.rip)];
+  if (const auto page = pages_.find(page_of(at.host)); page != pages_.end())
+    for (const auto& b : page->second)
+      if (b->rip == at.rip && b->page_key == at.page_key && b->second == second) return slot = b.get();
+  return slot = keep(cpu, build_crossing(cpu, at, second), at);
+}
+
+Block* Blocks::capped(Cpu& cpu, const Place& at, unsigned limit) {
+  auto b = build(cpu, at, limit);
+  if (!b) return nullptr;
+  // It must die like any other when its bytes change, so it lives among the others, but in no slot.
+  capped_.reset();
+  const u64 first = page_of(at.host);
+  auto& memory = cpu.port.memory();
+  const MachineAddr machine = memory.machine_of(at.host);
+  if (!memory.holds_code(machine)) {
+    memory.mark_code(machine, true);
+    cpu.port.forget_stores();
+    pages_[first];
+  }
+  capped_ = std::move(b);
+  return capped_.get();
+}
+
+void Blocks::bury(std::unique_ptr<Block> block) {
+  Block*& slot = table_[slot_of(block->rip)];
+  if (slot == block.get()) slot = nullptr;
+  ++dropped_;
+  graveyard_.push_back(std::move(block));
+}
+
+void Blocks::drop_if_touched(u64 page, u64 begin, u64 end) {
+  const auto it = pages_.find(page);
+  if (it == pages_.end()) return;
+  Page& list = it->second;
+  for (std::size_t n = 0; n < list.size();) {
+    const Block& b = *list[n];
+    const u64 start = page | (b.rip & kPageMask);
+    const u64 stop = std::min(start + b.length, page + kPageBytes);
+    const u64 second = reinterpret_cast<u64>(b.second);
+    const u64 second_stop = b.second ? second + (start + b.length - (page + kPageBytes)) : 0;
+    if ((begin < stop && start < end) || (b.second && begin < second_stop && second < end)) {
+      bury(std::move(list[n]));
+      list[n] = std::move(list.back());
+      list.pop_back();
+    } else {
+      ++n;
+    }
+  }
+}
+
+void Blocks::written(const u8* host, unsigned bytes, Cpu& cpu) {
+  const u64 begin = reinterpret_cast<u64>(host), end = begin + bytes, page = page_of(host);
+  // The running block first: it must not execute bytes that are no longer there.
+  if (running) {
+    const u64 start = (running->page_key & ~kPageMask) | (running->rip & kPageMask);
+    const u64 second = reinterpret_cast<u64>(running->second);
+    if ((begin < start + running->length && start < end) || (running->second && begin < second + 15 && second < end))
+      for (const Insn& i : running->insns)
+        if (i.fn != leave) const_cast<Insn&>(i).fn = leave_early;
+  }
+  drop_if_touched(page, begin, end);
+  if (const auto t = tails_.find(page); t != tails_.end())
+    for (const u64 first : t->second) drop_if_touched(first, begin, end);
+  // A page without blocks is ordinary data again.
+  const auto it = pages_.find(page);
+  if ((it == pages_.end() || it->second.empty()) && !tails_.contains(page)) {
+    if (it != pages_.end()) pages_.erase(it);
+    cpu.port.memory().mark_code(cpu.port.memory().machine_of(host), false);
+  }
+}
+
+}  // namespace nestwalk::cpu

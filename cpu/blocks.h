@@ -1,0 +1,79 @@
+// Decoded blocks: straight runs of instructions on one page, found by machine page and RIP, dropped when a byte of theirs
+// is written. How a block is cut depends on the guest's bytes alone (a control transfer, a page end, kMaxInsns), so every
+// engine and every MMU model sees the same blocks.
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "cpu/cpu.h"
+
+namespace nestwalk::cpu {
+
+struct Block {
+  u64 rip = ~u64{0};
+  u64 page_key = 0;            ///< host address of the first byte's page | code size: which machine page, which mode
+  const u8* second = nullptr;  ///< host address of the second page, for the one instruction that crosses a page end
+  u32 count = 0;               ///< instructions
+  u32 length = 0;              ///< bytes
+  u32 lines = 0;               ///< 64-byte lines on the first page
+  Cycles cost = 0;             ///< sum of the instructions' costs
+  std::vector<Insn> insns;     ///< count + 1: the last one leaves the block
+};
+
+class Blocks {
+ public:
+  static constexpr unsigned kMaxInsns = 48;
+  static constexpr unsigned kSlots = 1 << 15;
+
+  Blocks();
+  ~Blocks();
+
+  /// The block last used in this RIP's slot; the caller compares rip and page_key.
+  Block* slot(u64 rip) const { return table_[slot_of(rip)]; }
+  /// Where the block at `rip` begins, in all the terms that find it.
+  struct Place {
+    u64 rip, linear;
+    const u8* host;  ///< of the byte at `linear`
+    u64 page_key;
+  };
+  /// Finds the block or builds it. nullptr: its only instruction crosses the page end, ask `crossing`.
+  Block* get(Cpu& cpu, const Place& at);
+  /// The same for the one instruction whose bytes go on at `second`, the host address of the next linear page.
+  Block* crossing(Cpu& cpu, const Place& at, const u8* second);
+  /// A block of at most `limit` instructions, valid until the next call; it is in no table. nullptr as for get.
+  Block* capped(Cpu& cpu, const Place& at, unsigned limit);
+
+  /// Bytes changed: blocks made of them die. `running` is patched so that it is left after the present instruction.
+  void written(const u8* host, unsigned bytes, Cpu& cpu);
+  /// Frees what died; only between blocks.
+  void sweep() {
+    if (!graveyard_.empty()) graveyard_.clear();
+  }
+  const Block* running = nullptr;
+
+  u64 built() const { return built_; }
+  u64 dropped() const { return dropped_; }
+
+ private:
+  using Page = std::vector<std::unique_ptr<Block>>;
+
+  static unsigned slot_of(u64 rip) { return static_cast<unsigned>((rip ^ (rip >> 15)) & (kSlots - 1)); }
+  std::unique_ptr<Block> build(Cpu& cpu, const Place& at, unsigned limit);
+  std::unique_ptr<Block> build_crossing(Cpu& cpu, const Place& at, const u8* second);
+  void add(Cpu& cpu, Block& block, const Place& at, Insn insn);
+  void close(Cpu& cpu, Block& block, const Place& at);
+  Block* keep(Cpu& cpu, std::unique_ptr<Block> block, const Place& at);
+  void bury(std::unique_ptr<Block> block);
+  void drop_if_touched(u64 page, u64 begin, u64 end);
+
+  std::vector<Block*> table_;
+  std::unordered_map<u64, Page> pages_;                 ///< live blocks by the host page they begin on
+  std::unordered_map<u64, std::vector<u64>> tails_;     ///< host page -> first pages of blocks whose instruction ends on it
+  std::vector<std::unique_ptr<Block>> graveyard_;
+  std::unique_ptr<Block> capped_;
+  u64 built_ = 0, dropped_ = 0;
+};
+
+}  // namespace nestwalk::cpu

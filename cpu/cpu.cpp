@@ -1,0 +1,177 @@
+// Operands, stack, addresses and faults of a logical processor: everything that instructions share (SDM vol. 1, 3; vol. 3, 3).
+#include "cpu/cpu.h"
+
+#include "cpu/blocks.h"
+
+namespace nestwalk::cpu {
+
+Cpu::Cpu(mmu::Port& port_in, sim::Clock& clock_in, Platform& platform_in, const Cpuid& cpuid_in, const CoreTiming& timing_in,
+         u64 seed)
+    : port(port_in),
+      clock(clock_in),
+      platform(platform_in),
+      cpuid(cpuid_in),
+      timing(timing_in),
+      random(seed),
+      blocks_(std::make_unique<Blocks>()) {
+  port.memory().set_code_listener(this);
+  reset();
+}
+
+Cpu::~Cpu() { port.memory().set_code_listener(nullptr); }
+
+void Cpu::reset() {
+  s = State{};
+  s.rip = 0xfff0;
+  s.gpr[RDX] = cpuid.answer(1, 0, {}).eax;
+  s.seg[CS] = Segment{.selector = 0xf000, .base = 0xffff0000, .limit = 0xffff, .type = 0xb};
+  s.ldtr = Segment{.limit = 0xffff, .type = 2, .s = false};
+  s.tr = Segment{.limit = 0xffff, .type = 0xb, .s = false};
+  s.x87.control = 0x40;
+  s.x87.valid = 0xff;
+  interrupt_ = nmi_ = false;
+  update_paging();
+  port.invalidate({mmu::Invalidation::Kind::all, LinearAddr(0), 0});
+}
+
+void Cpu::update_mode() {
+  if (s.efer & mmu::efer::lma && s.seg[CS].l)
+    code_size_ = CodeSize::k64;
+  else
+    code_size_ = s.seg[CS].db ? CodeSize::k32 : CodeSize::k16;
+  port.set_privilege(s.cpl == 3, s.rflags & fl::ac);
+}
+
+void Cpu::update_paging() {
+  mmu::PagingState p;
+  p.cr0 = s.cr0;
+  p.cr3 = s.cr3;
+  p.cr4 = s.cr4;
+  p.efer = s.efer;
+  for (unsigned i = 0; i < 4; ++i) p.pdpte[i] = s.pdpte[i];
+  p.ac = s.rflags & fl::ac;
+  p.physical_width = cpuid.physical_width();
+  p.gigabyte_pages = cpuid.has(Feature::page1g);
+  p.pse36 = cpuid.has(Feature::pse36);
+  port.set_paging(p);
+  update_mode();
+}
+
+void Cpu::set_rflags(u64 value) {
+  const u64 before = s.rflags;
+  s.flags.unpack(value);
+  s.rflags = (value & ~fl::arithmetic & 0x3fffff) | fl::fixed;
+  if ((before ^ s.rflags) & (fl::ac | fl::vm)) update_mode();
+  if (s.rflags & (fl::tf | fl::if_)) request_attention();
+}
+
+// ---- faults ----------------------------------------------------------------------------------------------------------
+
+void Cpu::raise(u8 vector) {
+  Trap t;
+  t.vector = vector;
+  throw t;
+}
+
+void Cpu::raise(u8 vector, u32 error) {
+  Trap t;
+  t.vector = vector;
+  t.has_error = true;
+  t.error = error;
+  throw t;
+}
+
+void Cpu::fail(const Fault& fault, u8 seg) {
+  if (fault.kind == Fault::Kind::non_canonical) raise(seg == SS ? ex::ss : ex::gp, 0);
+  Trap t;
+  t.vector = ex::pf;
+  t.has_error = true;
+  t.error = fault.error;
+  t.address = fault.address;
+  throw t;
+}
+
+// ---- addresses -------------------------------------------------------------------------------------------------------
+
+u64 Cpu::linear_slow(const Insn& i, u64 a, unsigned bytes, bool write) {
+  if (i.address != 8) a = i.address == 4 ? static_cast<u32>(a) : static_cast<u16>(a);
+  return linear_of(static_cast<Seg>(i.segment), a, bytes, write);
+}
+
+u64 Cpu::linear_of(Seg seg, u64 offset, unsigned bytes, bool write) {
+  const Segment& g = s.seg[seg];
+  if (long64()) return seg >= FS ? g.base + offset : offset;
+  const u8 vector = seg == SS ? ex::ss : ex::gp;
+  if (protected_mode() && !v8086()) {
+    if (g.null || !g.present) raise(vector, 0);
+    if (write ? !g.writable() : !g.readable()) raise(vector, 0);
+  }
+  const u64 last = offset + bytes - 1;
+  if (NW_UNLIKELY(g.expand_down())) {
+    const u64 top = g.db ? 0xffffffff : 0xffff;
+    if (offset <= g.limit || last > top) raise(vector, 0);
+  } else if (last > g.limit) {
+    raise(vector, 0);
+  }
+  return static_cast<u32>(g.base + offset);
+}
+
+void Cpu::store_slow(u64 linear, const void* from, unsigned bytes, u8 seg) {
+  if (auto r = port.store_bytes(LinearAddr(linear), from, bytes, port.explicit_access(mmu::Side::store)); !r)
+    fail(r.fault(), seg);
+}
+
+// ---- stack -----------------------------------------------------------------------------------------------------------
+
+namespace {
+u64 stack_mask(unsigned width) { return width == 8 ? ~u64{0} : width == 4 ? 0xffffffff : 0xffff; }
+}  // namespace
+
+u64 Cpu::sp() const { return s.gpr[RSP] & stack_mask(stack_width()); }
+
+void Cpu::set_sp(u64 value) {
+  switch (stack_width()) {
+    case 8: s.gpr[RSP] = value; break;
+    case 4: s.gpr[RSP] = static_cast<u32>(value); break;
+    default: s.gpr[RSP] = (s.gpr[RSP] & ~u64{0xffff}) | (value & 0xffff);
+  }
+}
+
+void Cpu::push_slow(u64 v, unsigned bytes) {
+  const u64 top = (sp() - bytes) & stack_mask(stack_width());
+  const u64 at = linear_of(SS, top, bytes, true);
+  if (u8* p = port.hit<mmu::Side::store>(at, bytes))
+    __builtin_memcpy(p, &v, bytes);
+  else
+    store_slow(at, &v, bytes, SS);
+  set_sp(top);
+}
+
+u64 Cpu::peek_stack(u64 bytes_above, unsigned bytes) {
+  const u64 at = linear_of(SS, (sp() + bytes_above) & stack_mask(stack_width()), bytes, false);
+  switch (bytes) {
+    case 2: return load_at<u16>(at, SS);
+    case 4: return load_at<u32>(at, SS);
+    default: return load_at<u64>(at, SS);
+  }
+}
+
+u64 Cpu::pop_slow(unsigned bytes) {
+  const u64 v = peek_stack(0, bytes);
+  set_sp(sp() + bytes);
+  return v;
+}
+
+// ---- near transfers ----------------------------------------------------------------------------------------------------
+
+void Cpu::jump_near_slow(u64 target, unsigned width) {
+  if (long64()) {
+    if (!is_canonical(target, linear_width())) gp();
+  } else {
+    target = width == 2 ? static_cast<u16>(target) : static_cast<u32>(target);
+    if (target > s.seg[CS].limit) gp();
+  }
+  s.rip = target;
+}
+
+}  // namespace nestwalk::cpu

@@ -1,0 +1,82 @@
+// Near JMP, CALL, RET and Jcc (SDM vol. 2). All end their block; RIP behind them is set before the meaning runs.
+#include "cpu/bind.h"
+#include "cpu/exec/condition.h"
+
+namespace nestwalk::cpu {
+namespace {
+
+/// A relative target inside the code segment: in 64-bit mode the sum of canonical RIP and displacement is checked like any.
+template <unsigned width>
+void jmp_rel(Cpu& c, const Insn& i) {
+  c.jump_near(static_cast<u64>(i.imm), width);
+}
+template <class T>
+void jmp_indirect(Cpu& c, const Insn& i) {
+  c.jump_near(c.read<T>(i, 0), sizeof(T));
+}
+
+template <class T>
+void call_to(Cpu& c, const Insn& i, u64 target) {
+  const u64 before = c.s.gpr[RSP];
+  const u64 back = c.next_rip(i);
+  c.push<T>(static_cast<T>(back));
+  try {
+    c.jump_near(target, sizeof(T));
+  } catch (...) {
+    c.s.gpr[RSP] = before;
+    throw;
+  }
+}
+template <class T>
+void call_rel(Cpu& c, const Insn& i) {
+  call_to<T>(c, i, static_cast<u64>(i.imm));
+}
+template <class T>
+void call_indirect(Cpu& c, const Insn& i) {
+  call_to<T>(c, i, c.read<T>(i, 0));
+}
+
+/// RET and RET imm16: the stack pointer moves only when the target is good.
+template <class T>
+void ret(Cpu& c, const Insn& i) {
+  const u64 target = c.long64() ? c.load_at<T>(c.s.gpr[RSP], SS) : static_cast<T>(c.peek_stack(0, sizeof(T)));
+  c.jump_near(target, sizeof(T));
+  c.set_sp(c.sp() + sizeof(T) + (i.kind[0] == Operand::imm ? static_cast<u16>(i.imm) : 0));
+}
+
+template <Cc cc>
+void jcc64(Cpu& c, const Insn& i) {
+  if (holds<cc>(c.s.flags)) c.jump_near(static_cast<u64>(i.imm), 8);
+}
+template <Cc cc>
+void jcc32(Cpu& c, const Insn& i) {
+  if (holds<cc>(c.s.flags)) c.jump_near(static_cast<u64>(i.imm), 4);
+}
+template <Cc cc>
+void jcc16(Cpu& c, const Insn& i) {
+  if (holds<cc>(c.s.flags)) c.jump_near(static_cast<u64>(i.imm), 2);
+}
+
+}  // namespace
+
+Handler bind_jmp(const Insn& i) {
+  if (i.kind[0] == Operand::rel) return i.width == 8 ? ending<jmp_rel<8>> : i.width == 4 ? ending<jmp_rel<4>> : ending<jmp_rel<2>>;
+  return i.width == 8 ? ending<jmp_indirect<u64>> : i.width == 4 ? ending<jmp_indirect<u32>> : ending<jmp_indirect<u16>>;
+}
+
+Handler bind_call(const Insn& i) {
+  if (i.kind[0] == Operand::rel) return i.width == 8 ? ending<call_rel<u64>> : i.width == 4 ? ending<call_rel<u32>> : ending<call_rel<u16>>;
+  return i.width == 8 ? ending<call_indirect<u64>> : i.width == 4 ? ending<call_indirect<u32>> : ending<call_indirect<u16>>;
+}
+
+Handler bind_ret(const Insn& i) {
+  return i.width == 8 ? ending<ret<u64>> : i.width == 4 ? ending<ret<u32>> : ending<ret<u16>>;
+}
+
+Handler bind_jcc(const Insn& i) {
+  return by_condition(i.op, Op::JO, [&]<Cc cc>() -> Handler {
+    return i.width == 8 ? ending<jcc64<cc>> : i.width == 4 ? ending<jcc32<cc>> : ending<jcc16<cc>>;
+  });
+}
+
+}  // namespace nestwalk::cpu

@@ -1,0 +1,268 @@
+// The run loop: find the block at RIP, pay its fixed costs, run it, take events at its end.
+//
+// A block's instructions and cycles are added when it is entered and what did not happen is taken back when a fault or a
+// write to the block itself leaves it early. Interrupts, timers and stop requests are looked at between blocks only.
+#include <fmt/format.h>
+
+#include "cpu/blocks.h"
+#include "cpu/cpu.h"
+#include "cpu/decode.h"
+
+namespace nestwalk::cpu {
+
+Stop Cpu::run(u64 limit) {
+  stop_ = Stop::none;
+  while (true) {
+    if (NW_UNLIKELY(attention_.load(std::memory_order_relaxed) || *clock.ticker() >= clock.deadline()))
+      if (!take_events()) return stop_;
+    if (NW_UNLIKELY(clock.instructions >= limit)) return Stop::limit;
+    try {
+      // Inside the try block as long as nothing throws: entering it costs nothing, leaving it by a trap does.
+      do step(limit);
+      while (NW_LIKELY(!attention_.load(std::memory_order_relaxed) && *clock.ticker() < clock.deadline() && clock.instructions < limit));
+    } catch (const Trap& trap) {
+      handle_trap(trap);
+    }
+  }
+}
+
+void Cpu::step(u64 limit) {
+  const u64 linear = long64() ? s.rip : static_cast<u32>(s.seg[CS].base + s.rip);
+  current = nullptr;
+  const u64 most = limit - clock.instructions;
+  mmu::Filter::Entry* const e = port.fetch_entry(linear);
+  if (NW_LIKELY(e != nullptr)) {
+    const u64 host = linear + e->addend;
+    Block* b = blocks_->slot(s.rip);
+    if (NW_LIKELY(b && b->rip == s.rip && b->page_key == ((host & ~kPageMask) | static_cast<u64>(code_size_)) && !b->second &&
+                  b->count <= most && !cautious_)) {
+      if (auto r = port.fetch_block(*e, linear, b->lines); NW_UNLIKELY(!r)) fail(r.fault(), CS);
+      return execute(*b);
+    }
+  }
+  execute(find_block(linear, most));
+}
+
+/// The way round: the filter does not know the page, the block is not in its slot, crosses a page, or must be cut short.
+/// Fetches as it goes: one access for each line of the block.
+Block& Cpu::find_block(u64 linear, u64 most) {
+  if (cautious_) most = 1;
+  const auto first = port.fetch_line(linear);
+  if (!first) fail(first.fault(), CS);
+  if (!first->host) ud();  // no memory there: the bus floats high, and FF FF is no instruction
+  const Blocks::Place at{s.rip, linear, first->host,
+                         (reinterpret_cast<u64>(first->host) & ~kPageMask) | static_cast<u64>(code_size_)};
+  Block* b = blocks_->slot(s.rip);
+  if (!b || b->rip != at.rip || b->page_key != at.page_key || b->second) b = blocks_->get(*this, at);
+  if (b && b->count > most) b = blocks_->capped(*this, at, static_cast<unsigned>(most));
+  if (!b) {
+    const u64 next = (linear & ~kPageMask) + kPageBytes;
+    const auto second = port.fetch_line(long_mode() ? next : static_cast<u32>(next));
+    if (!second) fail(second.fault(), CS);
+    if (!second->host) ud();
+    b = blocks_->crossing(*this, at, second->host);
+  }
+  if (b->lines > 1)
+    if (auto r = port.fetch_lines((linear & ~u64{63}) + 64, b->lines - 1); !r) fail(r.fault(), CS);
+  return *b;
+}
+
+NW_INLINE void Cpu::execute(Block& b) {
+  auto& account = port.account();
+  clock.instructions += b.count;
+  clock.cycles += b.cost;
+  account.instructions += b.count;
+  account.by_cause[static_cast<unsigned>(Cause::instruction)] += b.cost;
+  block_rip = b.rip;
+  blocks_->running = &b;
+  account_ = &account;
+  const Insn& first = b.insns.front();
+  first.fn(*this, first);
+  if (NW_UNLIKELY(retire_ != nullptr)) report_retired(b);
+  blocks_->running = nullptr;
+  blocks_->sweep();
+}
+
+void Cpu::unretire_from(const Insn& i) {
+  const Block& b = *blocks_->running;
+  const Insn* const end = b.insns.data() + b.count;
+  u64 count = 0;
+  Cycles cost = 0;
+  for (const Insn* n = &i; n < end; ++n) {
+    ++count;
+    cost += n->cost;
+  }
+  clock.instructions -= count;
+  clock.cycles -= cost;
+  account_->instructions -= count;
+  account_->by_cause[static_cast<unsigned>(Cause::instruction)] -= cost;
+  unretired_ = static_cast<u32>(count);
+}
+
+void Cpu::report_retired(const Block& b) {
+  const u32 count = b.count - std::exchange(unretired_, 0u);
+  if (count) retire_->retired(b.rip, b.insns.data(), count);
+}
+
+/// A fault unwinds to here with the state as the instruction found it; RIP is put back to the instruction (or behind it for
+/// a trap), and the exception goes through the IDT.
+void Cpu::handle_trap(const Trap& trap) {
+  if (blocks_->running) {
+    if (current) {
+      const Insn& i = *current;
+      const bool completed = trap.after;
+      s.rip = completed ? next_rip(i) : rip_of(i);
+      unretire_from(completed ? *(&i + 1) : i);
+    }
+    if (retire_) report_retired(*blocks_->running);
+    unretired_ = 0;
+    blocks_->running = nullptr;
+    blocks_->sweep();
+  }
+  current = nullptr;
+  s.interrupt_shadow = false;
+  deliver(trap, Source::exception);
+}
+
+// ---- events ------------------------------------------------------------------------------------------------------------
+
+/// Whether the next block must be one instruction with a look around before and after it.
+void Cpu::refresh_caution() {
+  const bool breakpoints = s.dr[7] & 0xff;
+  cautious_ = (s.rflags & fl::tf) || s.interrupt_shadow || breakpoints;
+}
+
+bool Cpu::take_events() {
+  if (poll_.exchange(false, std::memory_order_relaxed)) platform.poll();
+  // Traps on the instruction before (single-step, data breakpoints) come before interrupts (SDM vol. 3, table 6-2).
+  if (pending_db_) {
+    Trap t;
+    t.vector = ex::db;
+    t.dr6 = std::exchange(pending_db_, 0);
+    deliver_guarded(t, Source::exception);
+  }
+  if (*clock.ticker() >= clock.deadline()) clock.run_due();
+  if (stop_ != Stop::none) return false;
+  if (!s.interrupt_shadow) {
+    if (nmi_ && !s.nmi_blocked) {
+      nmi_ = false;
+      s.halted = false;
+      s.nmi_blocked = true;
+      deliver_guarded(Trap{.vector = ex::nmi}, Source::external);
+    } else if (interrupt_ && (s.rflags & fl::if_)) {
+      const int vector = platform.acknowledge_interrupt();
+      if (vector >= 0) {
+        s.halted = false;
+        deliver_guarded(Trap{.vector = static_cast<u8>(vector)}, Source::external);
+      }
+    }
+  }
+  while (s.halted) {
+    if (poll_.exchange(false, std::memory_order_relaxed)) platform.poll();
+    if (stop_ != Stop::none || !halt()) return false;
+    if (stop_ != Stop::none) return false;
+    if ((interrupt_ && (s.rflags & fl::if_)) || (nmi_ && !s.nmi_blocked)) return take_events();
+  }
+  if (stop_ != Stop::none) return false;
+  refresh_caution();
+  attention_.store(cautious_ || (interrupt_ && (s.rflags & fl::if_)) || (nmi_ && !s.nmi_blocked), std::memory_order_relaxed);
+  if (cautious_) single_step();
+  return stop_ == Stop::none;
+}
+
+/// One instruction under TF, an interrupt shadow or armed breakpoints.
+void Cpu::single_step() {
+  const bool shadow = std::exchange(s.interrupt_shadow, false);
+  const bool trace = s.rflags & fl::tf;
+  if (!shadow && !(s.rflags & fl::rf))
+    if (const u64 hit = instruction_breakpoints()) {
+      deliver_guarded(Trap{.vector = ex::db, .dr6 = hit}, Source::exception);
+      return;
+    }
+  s.rflags &= ~fl::rf;
+  const u64 before = clock.instructions;
+  try {
+    step(clock.instructions + 1);
+  } catch (const Trap& trap) {
+    handle_trap(trap);
+    return;
+  }
+  u64 hits = port.take_watch_hits();
+  if (trace && clock.instructions != before) hits |= bit(14);
+  // MOV SS delays debug traps by one instruction (SDM vol. 3, 6.8.3).
+  if (hits && !s.interrupt_shadow) pending_db_ = hits;
+  attention_.store(true, std::memory_order_relaxed);
+}
+
+u64 Cpu::instruction_breakpoints() const {
+  u64 hit = 0;
+  const u64 linear = long64() ? s.rip : static_cast<u32>(s.seg[CS].base + s.rip);
+  for (unsigned n = 0; n < 4; ++n) {
+    const bool enabled = (s.dr[7] >> (2 * n)) & 3;
+    const unsigned kind = (s.dr[7] >> (16 + 4 * n)) & 3;
+    if (enabled && kind == 0 && s.dr[n] == linear) hit |= bit(n);
+  }
+  return hit;
+}
+
+void Cpu::update_breakpoints() {
+  std::array<mmu::Port::Watch, 4> watches{};
+  for (unsigned n = 0; n < 4; ++n) {
+    const bool enabled = (s.dr[7] >> (2 * n)) & 3;
+    const unsigned kind = (s.dr[7] >> (16 + 4 * n)) & 3;
+    const unsigned length = (s.dr[7] >> (18 + 4 * n)) & 3;
+    if (!enabled || (kind != 1 && kind != 3)) continue;
+    const u64 bytes = length == 2 ? 8 : length + 1;
+    watches[n] = {s.dr[n] & ~(bytes - 1), bytes, kind == 3};
+  }
+  port.set_watches(watches);
+  attention_.store(true, std::memory_order_relaxed);
+}
+
+bool Cpu::halt() {
+  if (!(s.rflags & fl::if_) && !nmi_) {  // only NMI, SMI or INIT could end this, and no device of ours sends one
+    stop_ = Stop::halted_forever;
+    return false;
+  }
+  sim::Ticks skipped = 0;
+  const Cycles before = clock.cycles;
+  if (!clock.skip_to_next(skipped)) {
+    stop_ = Stop::halted_forever;
+    return false;
+  }
+  port.account().by_cause[static_cast<unsigned>(Cause::idle)] += clock.cycles - before;
+  clock.run_due();
+  return true;
+}
+
+/// Delivery outside an instruction: what it raises is delivered in turn.
+void Cpu::deliver_guarded(const Trap& trap, Source source) {
+  try {
+    deliver(trap, source);
+  } catch (const Trap& nested) {
+    handle_trap(nested);
+  }
+}
+
+// ---- code that changes -----------------------------------------------------------------------------------------------
+
+void Cpu::code_written(MachineAddr address, unsigned bytes) {
+  if (const u8* host = port.memory().host(address)) blocks_->written(host, bytes, *this);
+}
+
+void Cpu::note_undefined(const Insn& i) {
+  u8 bytes[15] = {};
+  unsigned n = 0;
+  for (; n < sizeof bytes; ++n) {
+    const u64 linear = (long64() ? rip_of(i) : static_cast<u32>(s.seg[CS].base + rip_of(i))) + n;
+    const auto t = port.model().probe(LinearAddr(linear), port.explicit_access(mmu::Side::fetch));
+    const u8* host = t ? port.memory().host(t->address) : nullptr;
+    if (!host) break;
+    bytes[n] = *host;
+  }
+  const std::string text = listing(bytes, n, code_size(), rip_of(i));
+  const u64 opcode = bytes[0] | u64{bytes[1]} << 8 | u64{bytes[2]} << 16;
+  if (noted_.insert(opcode).second) platform.note("undefined instruction (#UD) at " + text);
+}
+
+}  // namespace nestwalk::cpu

@@ -1,0 +1,95 @@
+#include "mmu/memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace nestwalk::mmu {
+
+namespace {
+const MachineMemory::Range kNothing{};
+}
+
+MachineMemory::MachineMemory() : last_(&kNothing) {}
+
+MachineMemory::~MachineMemory() {
+  for (const Range& r : ranges_) munmap(r.host, r.end - r.begin);
+}
+
+void MachineMemory::install(MachineAddr begin, u64 bytes, bool writable) {
+  if (bytes == 0) return;
+  if ((begin.value | bytes) & kPageMask) throw std::runtime_error("machine memory must begin and end on a page");
+  for (const Range& r : ranges_)
+    if (begin.value < r.end && r.begin < begin.value + bytes) throw std::runtime_error("machine memory ranges overlap");
+  void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED)
+    throw std::runtime_error("the host cannot map " + std::to_string(bytes >> 20) + " MiB for the guest; lower memory.size");
+#ifdef MADV_NOHUGEPAGE
+  madvise(p, bytes, MADV_NOHUGEPAGE);  // resident memory is what the guest touched, not 2 MiB around it
+#endif
+  ranges_.push_back({begin.value, begin.value + bytes, static_cast<u8*>(p), writable});
+  code_.emplace_back(bytes >> kPageShift);
+  last_ = &ranges_[0];
+}
+
+u64 MachineMemory::installed_bytes() const {
+  u64 n = 0;
+  for (const Range& r : ranges_) n += r.end - r.begin;
+  return n;
+}
+
+u8* MachineMemory::find(MachineAddr a) const {
+  for (const Range& r : ranges_)
+    if (a.value - r.begin < r.end - r.begin) {
+      last_ = &r;
+      return r.host + (a.value - r.begin);
+    }
+  return nullptr;
+}
+
+bool MachineMemory::is_writable(MachineAddr a) const { return find(a) != nullptr && last_->writable; }
+
+MachineAddr MachineMemory::machine_of(const u8* host) const {
+  for (const Range& r : ranges_)
+    if (host >= r.host && host < r.host + (r.end - r.begin))
+      return MachineAddr(r.begin + static_cast<u64>(host - r.host));
+  throw std::logic_error("not a host address of machine memory");
+}
+
+bool MachineMemory::read(MachineAddr a, std::span<u8> to) const {
+  for (std::size_t done = 0; done < to.size();) {
+    const u8* p = host(a + done);
+    if (!p) return false;
+    const std::size_t n = std::min<std::size_t>(to.size() - done, kPageBytes - (a + done).page_offset());
+    std::memcpy(to.data() + done, p, n);
+    done += n;
+  }
+  return true;
+}
+
+bool MachineMemory::write(MachineAddr a, std::span<const u8> from) {
+  for (u64 at = a.page().value; at < a.value + from.size(); at += kPageBytes)
+    if (!host(MachineAddr(at))) return false;
+  for (std::size_t done = 0; done < from.size();) {
+    const std::size_t n = std::min<std::size_t>(from.size() - done, kPageBytes - (a + done).page_offset());
+    std::memcpy(host(a + done), from.data() + done, n);
+    if (holds_code(a + done)) code_written(a + done, static_cast<unsigned>(n));
+    done += n;
+  }
+  return true;
+}
+
+bool MachineMemory::holds_code(MachineAddr a) const {
+  if (!host(a)) return false;
+  find(a);
+  return code_[static_cast<std::size_t>(last_ - ranges_.data())][(a.value - last_->begin) >> kPageShift];
+}
+
+void MachineMemory::mark_code(MachineAddr a, bool on) {
+  if (!find(a)) return;
+  code_[static_cast<std::size_t>(last_ - ranges_.data())][(a.value - last_->begin) >> kPageShift] = on;
+}
+
+}  // namespace nestwalk::mmu

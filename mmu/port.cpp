@@ -1,0 +1,260 @@
+#include "mmu/port.h"
+
+#include <algorithm>
+
+namespace nestwalk::mmu {
+
+namespace {
+constexpr u64 kNoContext = 63;  // reserved: no entry is ever filled under it (Filter::context_of)
+constexpr u64 kLineBytes = 64;  // granule of instruction fetch
+}  // namespace
+
+Port::Port(MmuModel& model, DataCaches& caches, MachineMemory& memory, Filter& filter, tlb::AccessCounts& counts,
+           sim::Clock& clock)
+    : model_(model),
+      caches_(caches),
+      memory_(memory),
+      filter_(filter),
+      counts_(counts),
+      clock_(clock),
+      row_(counts.unpaged),
+      by_line_(caches.model() == CacheModel::full) {
+  set_paging({});
+}
+
+// ---- context ---------------------------------------------------------------------------------------------------------
+
+void Port::set_paging(const PagingState& state) {
+  state_ = state;
+  model_.set_paging(state);
+  base_context_ = filter_.context_of(state);
+  if (observer_) observer_->paging(state);
+  refresh();
+}
+
+void Port::set_privilege(bool user, bool ac) {
+  user_ = user;
+  if (ac != ac_) {
+    ac_ = ac;
+    state_.ac = ac;
+    model_.set_paging(state_);
+    if (observer_) observer_->paging(state_);
+  }
+  refresh();
+}
+
+void Port::refresh() {
+  const bool watched = watching_ || observer_ || (user_ && ac_ && (state_.cr0 & cr0::am));
+  context_ = watched ? kNoContext
+                     : base_context_ + (user_                                  ? Filter::user
+                                        : ac_ && (state_.cr4 & cr4::smap) ? Filter::supervisor_ac
+                                                                               : Filter::supervisor);
+  row_ = mode_of(state_) == PagingMode::off ? counts_.unpaged : counts_.paged[user_];
+}
+
+void Port::invalidate(const Invalidation& what) {
+  bill_.clear();
+  model_.invalidate(what, bill_);
+  pay(bill_);
+  if (observer_) observer_->invalidate(what);
+}
+
+void Port::set_observer(Observer* o) {
+  observer_ = o;
+  refresh();
+}
+
+void Port::set_watches(const std::array<Watch, 4>& watches) {
+  watches_ = watches;
+  watching_ = std::any_of(watches.begin(), watches.end(), [](const Watch& w) { return w.bytes != 0; });
+  refresh();
+}
+
+void Port::pay(const Bill& bill) {
+  clock_.cycles += bill.total();
+  for (unsigned c = 0; c < kCauses; ++c) account_[user_].by_cause[c] += bill.of(static_cast<Cause>(c));
+}
+
+// ---- the slow half ---------------------------------------------------------------------------------------------------
+
+Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
+  // Implicit supervisor accesses at CPL 3 count as the user's: they happen on its behalf.
+  const unsigned side = static_cast<unsigned>(access.side);
+  ++row_[side];
+  ++counts_.ordinal;
+  bill_.clear();
+  const Result<Translation> t = model_.translate(a, access, bill_);
+  if (bill_.read_count()) walks_.record(bill_, access, t.ok(), t.ok() ? t->size : PageSize::k4K);
+  if (!t) {
+    pay(bill_);
+    if (observer_) observer_->access(a, bytes, access, t, bill_);
+    return t.fault();
+  }
+
+  Place place{memory_.host(t->address), t->address, false, true};
+  CacheAnswer line;
+  if (place.host) {
+    if (by_line_) {
+      const unsigned shift = caches_.line_shift();
+      const u64 first = t->address.value >> shift, last = (t->address.value + bytes - 1) >> shift;
+      const Cause cause = access.side == Side::fetch ? Cause::fetch : Cause::data;
+      for (u64 l = first; l <= last; ++l) {
+        if (l != first) ++counts_.split[user_][side], ++counts_.ordinal;
+        line = caches_.access(l == first ? t->address : MachineAddr(l << shift), access.side, user_);
+        bill_.charge(cause, line.cycles);
+      }
+      if (first != last) line.filterable = false;
+    }
+    if (access.side == Side::store) {
+      place.code = memory_.holds_code(t->address);
+      place.writable = memory_.is_writable(t->address);
+    }
+    const bool known = t->filterable && !place.code && place.writable && (!by_line_ || line.filterable);
+    if (known && !access.implicit && context_ != kNoContext) {
+      const u64 grain = ~low_mask(filter_.grain_shift());
+      u8* host = place.host - (a.value & ~grain);
+      filter_.fill(access.side, a.value & grain, context_, host, t->touch, t->handle, line.touch,
+                   by_line_ ? line.handle : Filter::kNoHandle);
+    }
+  } else {
+    bill_.charge(Cause::mmio, mmio_cycles);
+  }
+  pay(bill_);
+  if (observer_) observer_->access(a, bytes, access, t, bill_);
+  if (watching_ && access.side != Side::fetch && !access.implicit)
+    for (unsigned n = 0; n < watches_.size(); ++n) {
+      const Watch& w = watches_[n];
+      const bool overlaps = a.value < w.address + w.bytes && w.address < a.value + bytes;
+      if (w.bytes && overlaps && (w.loads || access.side == Side::store)) watch_hits_ |= 1u << n;
+    }
+  return place;
+}
+
+Result<Done> Port::resolve(LinearAddr a, unsigned bytes, Access access, Place& first, Place& second) {
+  const unsigned here = static_cast<unsigned>(std::min<u64>(bytes, kPageBytes - a.page_offset()));
+  auto r = translate(a, here, access);
+  if (!r) return r.fault();
+  first = *r;
+  if (here < bytes) {
+    LinearAddr next = a + here;
+    if (!(state_.efer & efer::lma)) next = LinearAddr(static_cast<u32>(next.value));
+    auto r2 = translate(next, bytes - here, access);
+    if (!r2) return r2.fault();
+    second = *r2;
+  }
+  return Done{};
+}
+
+Result<Done> Port::load_bytes(LinearAddr a, void* to, unsigned bytes, Access access) {
+  Place first, second;
+  if (auto r = resolve(a, bytes, access, first, second); !r) return r;
+  read_places(a, to, bytes, first, second);
+  return Done{};
+}
+
+Result<Done> Port::store_bytes(LinearAddr a, const void* from, unsigned bytes, Access access) {
+  Place first, second;
+  if (auto r = resolve(a, bytes, access, first, second); !r) return r;
+  write_places(a, from, bytes, first, second);
+  return Done{};
+}
+
+Result<Done> Port::probe_write(LinearAddr a, unsigned bytes) {
+  Place first, second;
+  return resolve(a, bytes, explicit_access(Side::store), first, second);
+}
+
+void Port::read_places(LinearAddr a, void* to, unsigned bytes, const Place& first, const Place& second) {
+  const unsigned here = static_cast<unsigned>(std::min<u64>(bytes, kPageBytes - a.page_offset()));
+  read_place(first, to, here);
+  if (here < bytes) read_place(second, static_cast<u8*>(to) + here, bytes - here);
+}
+
+void Port::write_places(LinearAddr a, const void* from, unsigned bytes, const Place& first, const Place& second) {
+  const unsigned here = static_cast<unsigned>(std::min<u64>(bytes, kPageBytes - a.page_offset()));
+  write_place(first, from, here);
+  if (here < bytes) write_place(second, static_cast<const u8*>(from) + here, bytes - here);
+}
+
+void Port::read_place(const Place& p, void* to, unsigned bytes) {
+  if (p.host) {
+    std::memcpy(to, p.host, bytes);
+    return;
+  }
+  // A register access keeps its width where there is one (1, 2, 4, 8); others are made of the widest pieces that fit.
+  for (unsigned done = 0; done < bytes;) {
+    const unsigned n = std::bit_floor(std::min(bytes - done, 8u));
+    const u64 v = memory_.bus().read(p.machine + done, n);
+    std::memcpy(static_cast<u8*>(to) + done, &v, n);
+    done += n;
+  }
+}
+
+void Port::write_place(const Place& p, const void* from, unsigned bytes) {
+  if (p.host) {
+    if (!p.writable) return;
+    std::memcpy(p.host, from, bytes);
+    if (p.code) memory_.code_written(p.machine, bytes);
+    return;
+  }
+  for (unsigned done = 0; done < bytes;) {
+    const unsigned n = std::bit_floor(std::min(bytes - done, 8u));
+    u64 v = 0;
+    std::memcpy(&v, static_cast<const u8*>(from) + done, n);
+    memory_.bus().write(p.machine + done, v, n);
+    done += n;
+  }
+}
+
+// ---- fetch -----------------------------------------------------------------------------------------------------------
+
+Result<Place> Port::fetch_line(u64 linear) {
+  if (Filter::Entry* e = fetch_entry(linear)) {
+    const u64 now = ++counts_.ordinal;
+    ++row_[static_cast<unsigned>(Side::fetch)];
+    tlb::apply(e->tlb, now);
+    if (by_line_) tlb::apply(e->cache, now);
+    return Place{reinterpret_cast<u8*>(linear + e->addend), MachineAddr(), false, true};
+  }
+  const unsigned bytes = static_cast<unsigned>(kLineBytes - (linear & (kLineBytes - 1)));
+  return translate(LinearAddr(linear), bytes, explicit_access(Side::fetch));
+}
+
+Result<Done> Port::fetch_lines(u64 linear, u64 lines) {
+  for (; lines; --lines) {
+    if (auto r = fetch_line(linear); !r) return r.fault();
+    linear = (linear & ~(kLineBytes - 1)) + kLineBytes;
+  }
+  return Done{};
+}
+
+// ---- statistics --------------------------------------------------------------------------------------------------------
+
+void Port::declare(sim::Stats& stats) {
+  stats.counter("instructions", clock_.instructions, "instructions", "retired instructions");
+  stats.counter("cycles", clock_.cycles, "cycles", "cycles of the core, idle included");
+  const char* const who[2] = {"kernel", "user"};
+  for (unsigned u = 0; u < 2; ++u)
+    stats.counter(std::string("instructions.") + who[u], account_[u].instructions, "instructions",
+                  std::string("retired instructions, ") + who[u]);
+  for (unsigned c = 0; c < kCauses; ++c) {
+    const auto cause = static_cast<Cause>(c);
+    stats.counter(
+        std::string("cycles.") + name_of(cause),
+        [this, c] { return account_[0].by_cause[c] + account_[1].by_cause[c]; }, "cycles", nestwalk::describe(cause));
+    for (unsigned u = 0; u < 2; ++u)
+      stats.counter(std::string("cycles.") + who[u] + "." + name_of(cause), account_[u].by_cause[c], "cycles",
+                    std::string(nestwalk::describe(cause)) + ", " + who[u]);
+  }
+  const char* const sides[tlb::kSides] = {"fetch", "load", "store"};
+  for (unsigned u = 0; u < 2; ++u)
+    for (unsigned s = 0; s < tlb::kSides; ++s)
+      stats.counter(std::string("accesses.") + who[u] + "." + sides[s], counts_.paged[u][s], "accesses",
+                    std::string("accesses that asked the TLB: ") + sides[s] + ", " + who[u]);
+  for (unsigned s = 0; s < tlb::kSides; ++s)
+    stats.counter(std::string("accesses.unpaged.") + sides[s], counts_.unpaged[s], "accesses",
+                  std::string("accesses with paging off: ") + sides[s]);
+  walks_.declare(stats);
+}
+
+}  // namespace nestwalk::mmu

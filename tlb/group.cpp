@@ -1,0 +1,263 @@
+// A TLB's tags, page sizes and pieces. Breaking pages that no array takes: 4M into 2M entries as CPUID Fn8000_0005 of the
+// APM (vol. 3, appendix E.4) describes it; larger ones where `smash` asks for it.
+#include "tlb/group.h"
+
+#include <algorithm>
+
+#include "base/bits.h"
+
+namespace nestwalk::tlb {
+namespace {
+
+constexpr unsigned kLinearBits = 57;  // what lies above is a copy of the top bit
+
+/// Number of the page of that size, from a linear address.
+u64 page_number(u64 linear, PageSize size) { return (linear & low_mask(kLinearBits)) >> shift_of(size); }
+
+/// Page number, size, G and PCID in one word; a global entry's PCID is 0, it matches all.
+u64 tag_of(u64 number, PageSize size, u16 pcid) { return number << 15 | u64{number_of(size)} << 13 | (pcid & 0xfffu); }
+u64 global_tag_of(u64 number, PageSize size) { return number << 15 | u64{number_of(size)} << 13 | 0x1000; }
+
+u64 linear_of(const Entry& e) { return e.page << kPageShift; }
+
+u64 tag_of(const Entry& e) {
+  const u64 number = page_number(linear_of(e), e.size);
+  return e.rights.global ? global_tag_of(number, e.size) : tag_of(number, e.size, e.pcid);
+}
+
+bool is_piece(const Entry& e) { return e.whole > e.size; }
+
+/// Reads a list of names; `accept` is given each and says whether it knows it.
+template <class Accept>
+void read_names(sim::Section& section, const char* key, std::vector<std::string> list, const char* text, Accept&& accept) {
+  section.field(key, list, text);
+  if (list.empty()) section.refuse(key, std::string("must name at least one: ") + text);
+  for (const std::string& word : list)
+    if (!accept(word)) section.refuse(key, "'" + word + "' is not allowed: " + text);
+}
+
+}  // namespace
+
+Group::Group(sim::Section section, u64 seed) : section_(section) {
+  const std::string& prefix = section.prefix();
+  name_ = prefix.substr(prefix.rfind('.') + 1);
+  section.field("level", level_, {1, 4, ""}, "1 is asked first");
+  read_names(section, "serves", {"all"}, "any of instruction, data (= load, store), load, store, all",
+             [&](const std::string& word) {
+               const bool all = word == "all", data = all || word == "data";
+               if (!data && word != "instruction" && word != "load" && word != "store") return false;
+               serves_[0] |= all || word == "instruction";
+               serves_[1] |= data || word == "load";
+               serves_[2] |= data || word == "store";
+               return true;
+             });
+  if (level_ > 1) latency_ = 7;
+  section.field("latency", latency_, {0, 100'000, "cycles"},
+                "of a look-up; behind the first level it is added whether the look-up hits or misses");
+  section.field("inclusion", inclusion_,
+                {{"none", Inclusion::none}, {"inclusive", Inclusion::inclusive}, {"exclusive", Inclusion::exclusive}},
+                "towards the levels in front: neither, holds all they hold, or holds what they evicted");
+  section.field("tags", tags_, {{"pcid", Tags::pcid}, {"none", Tags::none}},
+                "none: non-global entries leave when the current PCID changes");
+  section.field("smash", smash_, "pages too large for every array are broken into the largest size that one takes");
+
+  const std::vector<std::string> more = section.children();
+  if (section.given("entries") || more.empty()) read_bank(section, prefix, seed);
+  for (const std::string& name : more) read_bank(section.child(name), prefix + "." + name, seed);
+}
+
+void Group::read_bank(sim::Section section, std::string name, u64 seed) {
+  bool takes[kPageSizes] = {};
+  read_names(section, "pages", {"4K", "2M", "4M", "1G"}, "any of 4K, 2M, 4M, 1G", [&](const std::string& word) {
+    for (const PageSize size : kAllSizes)
+      if (word == name_of(size)) return takes[number_of(size)] = takes_[number_of(size)] = true;
+    return false;
+  });
+  if (!section.given("entries")) section.refuse("entries", "a TLB needs its number of entries");
+  u32 entries = 1;
+  section.field("entries", entries, {1, 1u << 20, "entries"}, "size of the array");
+  const Geometry geometry = read_geometry(section, entries);
+  auto policy = make_policy(section, geometry.sets, geometry.ways, seed);
+  Bank bank{std::move(name), {}, {}, Array<Entry>(geometry, std::move(policy))};
+  std::copy(std::begin(takes), std::end(takes), bank.takes);
+  banks_.push_back(std::move(bank));
+}
+
+// ---- looking up and inserting ----------------------------------------------------------------------------------------
+
+Group::Resident Group::find(u64 linear, u16 pcid) {
+  // Where several entries match, the older one must win, for the filter may hold it. That is the smaller page (inserting a
+  // smaller one removes the larger around it) and the PCID's own entry (a global one added later came by another PCID).
+  for (const PageSize size : kAllSizes)
+    for (Bank& bank : banks_) {
+      if (bank.residents[number_of(size)] == 0) continue;
+      const u64 number = page_number(linear, size);
+      const u32 set = bank.array.set_of(number);
+      const u32 way = bank.array.find(set, tag_of(number, size, pcid), global_tag_of(number, size));
+      if (way != Array<Entry>::kNone) return {&bank, set, way};
+    }
+  return {};
+}
+
+std::optional<Entry> Group::fit(const Entry& entry, u64 linear) const {
+  if (takes(entry.size)) return entry;
+  if (!smash_ && !(entry.size == PageSize::k4M && takes(PageSize::k2M))) return std::nullopt;
+  for (unsigned i = kPageSizes; i-- > 0;) {
+    const PageSize size = kAllSizes[i];
+    if (!takes_[i] || size > entry.size || size == PageSize::k4M) continue;
+    const u64 offset = ((linear >> kPageShift) - entry.page) & (pages_of(entry.size) - 1) & ~(pages_of(size) - 1);
+    Entry piece = entry;
+    piece.page += offset;
+    piece.frame += offset;
+    piece.size = size;
+    piece.whole = std::max(entry.whole, entry.size);
+    return piece;
+  }
+  return std::nullopt;
+}
+
+Group::Bank& Group::bank_for(const Entry& entry) {
+  // A size that several arrays take goes where its set has room, otherwise to each of them in turn.
+  Bank* taking = nullptr;
+  u32 candidates = 0;
+  for (Bank& bank : banks_) {
+    if (!bank.takes[number_of(entry.size)]) continue;
+    if (bank.array.has_room(bank.array.set_of(page_number(linear_of(entry), entry.size)))) return bank;
+    taking = &bank;
+    ++candidates;
+  }
+  if (candidates < 2) return *taking;
+  u32 turn = turn_++ % candidates;
+  for (Bank& bank : banks_)
+    if (bank.takes[number_of(entry.size)] && turn-- == 0) return bank;
+  return *taking;
+}
+
+Group::Resident Group::place(const Entry& entry, u64 now, Array<Entry>::Displaced& displaced) {
+  Bank& bank = bank_for(entry);
+  const u32 set = bank.array.set_of(page_number(linear_of(entry), entry.size));
+  const u32 way = bank.array.insert(set, tag_of(entry), entry, now, displaced);
+  if (displaced.any) count(bank, displaced.payload, false);
+  count(bank, entry, true);
+  ++fills_[number_of(entry.size)];
+  return {&bank, set, way};
+}
+
+void Group::count(Bank& bank, const Entry& entry, bool enters) {
+  bank.residents[number_of(entry.size)] += enters ? 1 : ~0u;
+  if (is_piece(entry)) pieces_ += enters ? 1 : ~u64{0};
+}
+
+// ---- leaving ---------------------------------------------------------------------------------------------------------
+
+void Group::erase(const Resident& r) {
+  count(*r.bank, r.entry(), false);
+  r.bank->array.erase(r.set, r.way);
+}
+
+u64 Group::erase_address(u64 linear, u16 pcid) {
+  u64 erased = 0;
+  for (Resident r; (r = find(linear, pcid)); ++erased) erase(r);
+  return erased;
+}
+
+u64 Group::erase_page(u64 linear, u16 pcid, bool with_global) {
+  const auto meant = [&](const Entry& e) { return e.rights.global ? with_global : e.pcid == pcid; };
+  if (pieces_)
+    return erase_if([&](const Entry& e) {
+      const PageSize size = is_piece(e) ? e.whole : e.size;
+      return meant(e) && covers(align_down(e.page, pages_of(size)), size, linear);
+    });
+  u64 erased = 0;
+  for (Bank& bank : banks_)
+    for (const PageSize size : kAllSizes) {
+      if (bank.residents[number_of(size)] == 0) continue;
+      const u64 number = page_number(linear, size);
+      const u32 set = bank.array.set_of(number);
+      const u64 own = tag_of(number, size, pcid), global = with_global ? global_tag_of(number, size) : own;
+      for (u32 way; (way = bank.array.find(set, own, global)) != Array<Entry>::kNone; ++erased) erase({&bank, set, way});
+    }
+  return erased;
+}
+
+u64 Group::erase_overlapping(const Entry& entry) {
+  bool smaller = false;
+  u64 erased = 0;
+  for (Bank& bank : banks_)
+    for (const PageSize size : kAllSizes) {
+      if (bank.residents[number_of(size)] == 0) continue;
+      if (size < entry.size) {
+        smaller = true;
+        continue;
+      }
+      const u64 number = page_number(linear_of(entry), size);
+      const u32 set = bank.array.set_of(number);
+      const u64 tag = entry.rights.global ? global_tag_of(number, size) : tag_of(number, size, entry.pcid);
+      for (u32 way; (way = bank.array.find(set, tag)) != Array<Entry>::kNone; ++erased) erase({&bank, set, way});
+    }
+  if (smaller)
+    erased += erase_if([&](const Entry& e) {
+      return covers(entry.page, entry.size, linear_of(e)) && e.rights.global == entry.rights.global &&
+             (e.rights.global || e.pcid == entry.pcid);
+    });
+  return erased;
+}
+
+// ---- statistics ------------------------------------------------------------------------------------------------------
+
+u64 Group::all_misses() const {
+  u64 n = 0;
+  for (const auto& row : misses)
+    for (const u64 m : row) n += m;
+  return n;
+}
+
+u64 Group::lookups_of_first(const AccessCounts& counts) const {
+  u64 n = 0;
+  for (unsigned side = 0; side < kSides; ++side)
+    if (serves_[side]) n += counts.paged[0][side] + counts.paged[1][side];
+  return n;
+}
+
+void Group::declare(sim::Stats& stats, const AccessCounts* const& counts) {
+  const std::string p = section_.prefix();
+  if (level_ == 1) {
+    stats.counter(
+        p + ".accesses", [this, &counts] { return lookups_of_first(*counts); }, "accesses", "accesses that asked this TLB");
+    stats.counter(
+        p + ".hits", [this, &counts] { return lookups_of_first(*counts) - all_misses(); }, "accesses",
+        "accesses whose page it held");
+  } else {
+    stats.counter(p + ".accesses", lookups, "accesses", "look-ups after a miss in front");
+    stats.counter(p + ".hits", hits, "accesses", "look-ups whose page it held");
+  }
+  stats.counter(
+      p + ".misses", [this] { return all_misses(); }, "accesses", "look-ups whose page it did not hold");
+  for (const bool user : {false, true})
+    stats.counter(
+        p + (user ? ".misses.user" : ".misses.kernel"),
+        [this, user] { return misses[user][0] + misses[user][1] + misses[user][2]; }, "accesses",
+        user ? "misses in user mode" : "misses in supervisor mode");
+  if (serves(Side::load) && serves(Side::store)) {
+    stats.counter(
+        p + ".load_misses", [this] { return misses[0][1] + misses[1][1]; }, "accesses", "misses of loads");
+    stats.counter(
+        p + ".store_misses", [this] { return misses[0][2] + misses[1][2]; }, "accesses", "misses of stores");
+  }
+  if (serves(Side::fetch) && (serves(Side::load) || serves(Side::store)))
+    stats.counter(
+        p + ".fetch_misses", [this] { return misses[0][0] + misses[1][0]; }, "accesses", "misses of instruction fetches");
+  stats.counter(
+      p + ".fills", [this] { return fills_[0] + fills_[1] + fills_[2] + fills_[3]; }, "entries", "entries inserted");
+  for (const PageSize size : kAllSizes)
+    if (takes(size))
+      stats.counter(p + ".fills." + name_of(size), fills_[number_of(size)], "entries",
+                    "entries of this page size inserted");
+  stats.counter(p + ".evictions", evictions, "entries", "entries that made room for others");
+  stats.counter(p + ".flushes", flushes, "entries", "entries that the guest's invalidations removed");
+  stats.counter(p + ".dropped", dropped, "entries",
+                "entries replaced by a newer one of their page, moved to the front, or removed for the sake of inclusion");
+  stats.ratio(p + ".miss_rate", p + ".misses", p + ".accesses", "misses per access");
+}
+
+}  // namespace nestwalk::tlb

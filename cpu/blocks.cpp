@@ -1,6 +1,7 @@
 #include "cpu/blocks.h"
 
 #include <algorithm>
+#include <memory>
 
 #include "cpu/decode.h"
 
@@ -20,64 +21,69 @@ void leave_early(Cpu& c, const Insn& i) {
 
 }  // namespace
 
-Blocks::Blocks() : table_(kSlots) {}
+Blocks::Blocks() : table_(kSlots, &nothing_) {}
 Blocks::~Blocks() = default;
 
-void Blocks::add(Cpu& cpu, Block& b, const Place& at, Insn insn) {
+void Blocks::add(Cpu& cpu, Insn insn) {
   insn.cost = static_cast<u16>(std::min<Cycles>(cpu.timing.cost(insn), 0xffff));
-  b.cost += insn.cost;
-  b.length += insn.length;
-  ++b.count;
-  b.insns.push_back(insn);
+  draft_.push_back(insn);
 }
 
-void Blocks::close(Cpu& cpu, Block& b, const Place& at) {
-  Insn end;
-  end.offset = static_cast<u16>(b.length);
-  end.fn = leave;
-  b.insns.push_back(end);
-  b.insns.shrink_to_fit();
-  const u64 on_page = std::min<u64>(b.length, kPageBytes - (at.linear & kPageMask));
-  b.lines = static_cast<u32>(((at.linear & 63) + on_page + 63) >> 6);
-  b.rip = at.rip;
-  b.page_key = at.page_key;
-  ++built_;
-}
-
-std::unique_ptr<Block> Blocks::build(Cpu& cpu, const Place& at, unsigned limit) {
-  auto b = std::make_unique<Block>();
-  const u64 room = kPageBytes - (at.linear & kPageMask);
-  b->insns.reserve(16);
-  while (b->count < limit && b->length < room) {
-    Insn insn;
-    insn.offset = static_cast<u16>(b->length);
-    const Decoded d = decode_insn(at.host + b->length, static_cast<unsigned>(std::min<u64>(room - b->length, 15)),
-                                  cpu.code_size(), at.rip + b->length, cpu.cpuid, insn);
-    if (d == Decoded::truncated) break;
-    // A ModRM-only prefix of a longer instruction cannot be told from a whole one only where it is undefined.
-    add(cpu, *b, at, insn);
-    if (d == Decoded::undefined || insn.has(Insn::kEnds)) break;
+/// The draft becomes a block: header and instructions in one piece of memory.
+Block::Owner Blocks::close(const Place& at, const u8* second) {
+  const std::size_t count = draft_.size();
+  void* const memory = ::operator new(sizeof(Block) + (count + 1) * sizeof(Insn));
+  Block::Owner b(new (memory) Block);
+  Insn* const insns = reinterpret_cast<Insn*>(b.get() + 1);
+  for (const Insn& i : draft_) {
+    b->length += i.length;
+    b->cost += i.cost;
   }
-  if (b->count == 0) return nullptr;
-  close(cpu, *b, at);
+  Insn end;
+  end.offset = static_cast<u16>(b->length);
+  end.fn = leave;
+  std::uninitialized_copy(draft_.begin(), draft_.end(), insns);
+  new (insns + count) Insn(end);
+  b->insns = insns;
+  b->count = static_cast<u32>(count);
+  const u64 on_page = std::min<u64>(b->length, kPageBytes - (at.linear & kPageMask));
+  b->lines = static_cast<u32>(((at.linear & 63) + on_page + 63) >> 6);
+  b->rip = at.rip;
+  b->page_key = at.page_key | (second ? Block::kCrossing : 0);
+  b->second = second;
+  draft_.clear();
+  ++built_;
   return b;
 }
 
-std::unique_ptr<Block> Blocks::build_crossing(Cpu& cpu, const Place& at, const u8* second) {
+Block::Owner Blocks::build(Cpu& cpu, const Place& at, unsigned limit) {
+  const u64 room = kPageBytes - (at.linear & kPageMask);
+  u64 length = 0;
+  while (draft_.size() < limit && length < room) {
+    Insn insn;
+    insn.offset = static_cast<u16>(length);
+    const Decoded d = decode_insn(at.host + length, static_cast<unsigned>(std::min<u64>(room - length, 15)), cpu.code_size(),
+                                  at.rip + length, cpu.cpuid, insn);
+    if (d == Decoded::truncated) break;
+    length += insn.length;
+    add(cpu, insn);
+    if (d == Decoded::undefined || insn.has(Insn::kEnds)) break;
+  }
+  return draft_.empty() ? nullptr : close(at, nullptr);
+}
+
+Block::Owner Blocks::build_crossing(Cpu& cpu, const Place& at, const u8* second) {
   u8 bytes[15];
   const unsigned here = static_cast<unsigned>(std::min<u64>(kPageBytes - (at.linear & kPageMask), sizeof bytes));
   std::copy_n(at.host, here, bytes);
   std::copy_n(second, sizeof bytes - here, bytes + here);
-  auto b = std::make_unique<Block>();
   Insn insn;
   decode_insn(bytes, sizeof bytes, cpu.code_size(), at.rip, cpu.cpuid, insn);
-  add(cpu, *b, at, insn);
-  close(cpu, *b, at);
-  b->second = second;
-  return b;
+  add(cpu, insn);
+  return close(at, second);
 }
 
-Block* Blocks::keep(Cpu& cpu, std::unique_ptr<Block> block, const Place& at) {
+Block* Blocks::keep(Cpu& cpu, Block::Owner block, const Place& at) {
   Block* b = block.get();
   auto& memory = cpu.port.memory();
   for (const u8* host : {at.host, b->second}) {
@@ -96,17 +102,16 @@ Block* Blocks::get(Cpu& cpu, const Place& at) {
   Block*& slot = table_[slot_of(at.rip)];
   if (const auto page = pages_.find(page_of(at.host)); page != pages_.end())
     for (const auto& b : page->second)
-      if (b->rip == at.rip && b->page_key == at.page_key && !b->second) return slot = b.get();
+      if (b->rip == at.rip && b->page_key == at.page_key) return slot = b.get();
   auto b = build(cpu, at, kMaxInsns);
   return b ? slot = keep(cpu, std::move(b), at) : nullptr;
 }
 
 Block* Blocks::crossing(Cpu& cpu, const Place& at, const u8* second) {
-  Block*& slot = table_[slot_of(at.rip)];
   if (const auto page = pages_.find(page_of(at.host)); page != pages_.end())
     for (const auto& b : page->second)
-      if (b->rip == at.rip && b->page_key == at.page_key && b->second == second) return slot = b.get();
-  return slot = keep(cpu, build_crossing(cpu, at, second), at);
+      if (b->rip == at.rip && b->page_key == (at.page_key | Block::kCrossing) && b->second == second) return b.get();
+  return keep(cpu, build_crossing(cpu, at, second), at);
 }
 
 Block* Blocks::capped(Cpu& cpu, const Place& at, unsigned limit) {
@@ -126,9 +131,9 @@ Block* Blocks::capped(Cpu& cpu, const Place& at, unsigned limit) {
   return capped_.get();
 }
 
-void Blocks::bury(std::unique_ptr<Block> block) {
+void Blocks::bury(Block::Owner block) {
   Block*& slot = table_[slot_of(block->rip)];
-  if (slot == block.get()) slot = nullptr;
+  if (slot == block.get()) slot = &nothing_;
   ++dropped_;
   graveyard_.push_back(std::move(block));
 }
@@ -160,8 +165,7 @@ void Blocks::written(const u8* host, unsigned bytes, Cpu& cpu) {
     const u64 start = (running->page_key & ~kPageMask) | (running->rip & kPageMask);
     const u64 second = reinterpret_cast<u64>(running->second);
     if ((begin < start + running->length && start < end) || (running->second && begin < second + 15 && second < end))
-      for (const Insn& i : running->insns)
-        if (i.fn != leave) const_cast<Insn&>(i).fn = leave_early;
+      for (u32 n = 0; n < running->count; ++n) const_cast<Insn&>(running->insns[n]).fn = leave_early;
   }
   drop_if_touched(page, begin, end);
   if (const auto t = tails_.find(page); t != tails_.end())

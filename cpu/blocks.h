@@ -13,13 +13,21 @@ namespace nestwalk::cpu {
 
 struct Block {
   u64 rip = ~u64{0};
-  u64 page_key = 0;            ///< host address of the first byte's page | code size: which machine page, which mode
-  const u8* second = nullptr;  ///< host address of the second page, for the one instruction that crosses a page end
+  u64 page_key = 0;            ///< host address of the first byte's page | code size | kCrossing
   u32 count = 0;               ///< instructions
-  u32 length = 0;              ///< bytes
   u32 lines = 0;               ///< 64-byte lines on the first page
   Cycles cost = 0;             ///< sum of the instructions' costs
-  std::vector<Insn> insns;     ///< count + 1: the last one leaves the block
+  const Insn* insns = nullptr; ///< count + 1, in this block's own memory: the last one leaves the block
+  const u8* second = nullptr;  ///< host address of the second page, for the one instruction that crosses a page end
+  u32 length = 0;              ///< bytes
+
+  /// Set in the key of a block that crosses, so that a look-up by its first page alone never finds it.
+  static constexpr u64 kCrossing = 0x800;
+
+  struct Delete {
+    void operator()(Block* b) const { ::operator delete(b); }
+  };
+  using Owner = std::unique_ptr<Block, Delete>;
 };
 
 class Blocks {
@@ -30,7 +38,7 @@ class Blocks {
   Blocks();
   ~Blocks();
 
-  /// The block last used in this RIP's slot; the caller compares rip and page_key.
+  /// The block last used in this RIP's slot (some block, never null); the caller compares rip and page_key.
   Block* slot(u64 rip) const { return table_[slot_of(rip)]; }
   /// Where the block at `rip` begins, in all the terms that find it.
   struct Place {
@@ -57,22 +65,24 @@ class Blocks {
   u64 dropped() const { return dropped_; }
 
  private:
-  using Page = std::vector<std::unique_ptr<Block>>;
+  using Page = std::vector<Block::Owner>;
 
   static unsigned slot_of(u64 rip) { return static_cast<unsigned>((rip ^ (rip >> 15)) & (kSlots - 1)); }
-  std::unique_ptr<Block> build(Cpu& cpu, const Place& at, unsigned limit);
-  std::unique_ptr<Block> build_crossing(Cpu& cpu, const Place& at, const u8* second);
-  void add(Cpu& cpu, Block& block, const Place& at, Insn insn);
-  void close(Cpu& cpu, Block& block, const Place& at);
-  Block* keep(Cpu& cpu, std::unique_ptr<Block> block, const Place& at);
-  void bury(std::unique_ptr<Block> block);
+  Block::Owner build(Cpu& cpu, const Place& at, unsigned limit);
+  Block::Owner build_crossing(Cpu& cpu, const Place& at, const u8* second);
+  void add(Cpu& cpu, Insn insn);
+  Block::Owner close(const Place& at, const u8* second);
+  Block* keep(Cpu& cpu, Block::Owner block, const Place& at);
+  void bury(Block::Owner block);
   void drop_if_touched(u64 page, u64 begin, u64 end);
 
+  std::vector<Insn> draft_;  ///< of the block being built
+  Block nothing_;            ///< what an empty slot holds
   std::vector<Block*> table_;
   std::unordered_map<u64, Page> pages_;                 ///< live blocks by the host page they begin on
   std::unordered_map<u64, std::vector<u64>> tails_;     ///< host page -> first pages of blocks whose instruction ends on it
-  std::vector<std::unique_ptr<Block>> graveyard_;
-  std::unique_ptr<Block> capped_;
+  std::vector<Block::Owner> graveyard_;
+  Block::Owner capped_;
   u64 built_ = 0, dropped_ = 0;
 };
 

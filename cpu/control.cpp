@@ -10,7 +10,8 @@ namespace cr4 = mmu::cr4;
 namespace efer = mmu::efer;
 using mmu::Invalidation;
 
-constexpr u64 kCr0Bits = cr0::pe | cr0::mp | cr0::em | cr0::ts | cr0::et | cr0::ne | cr0::wp | cr0::am | cr0::nw | cr0::cd | cr0::pg;
+constexpr u64 kCr0Bits =
+    cr0::pe | cr0::mp | cr0::em | cr0::ts | cr0::et | cr0::ne | cr0::wp | cr0::am | cr0::nw | cr0::cd | cr0::pg;
 
 /// The bits of CR4 that this processor has.
 u64 cr4_bits(const Cpuid& id) {
@@ -45,8 +46,8 @@ bool uses_pae(u64 cr0_value, u64 cr4_value, u64 efer_value) {
   return (cr0_value & cr0::pg) && (cr4_value & cr4::pae) && !(efer_value & efer::lma);
 }
 
-/// Reads the four PDPTEs that `cr3` points to; #GP if a present one has reserved bits (SDM vol. 3, 4.4.1). The table is read
-/// by physical address, as the processor does.
+/// Reads the four PDPTEs that `cr3` points to; #GP if a present one has reserved bits (SDM vol. 3, 4.4.1). The table is
+/// read by physical address, as the processor does.
 void load_pdptes(Cpu& c, u64 cr3) {
   const u64 reserved = ~low_mask(c.cpuid.physical_width()) | 0x1e6;
   std::array<u64, 4> read;

@@ -112,7 +112,8 @@ class Cpu : public mmu::CodeListener {
   template <mmu::Side side>
   NW_INLINE u64 linear(const Insn& i, unsigned bytes) {
     const u64 a = s.gpr[i.base] + (s.gpr[i.index] << i.scale) + static_cast<u64>(i.disp);
-    if (NW_LIKELY(!(i.flags & Insn::kSlowAddress))) return a;
+    if (NW_LIKELY(!(i.flags & (Insn::kSlowAddress | Insn::kSegmentBase)))) return a;
+    if (NW_LIKELY(!(i.flags & Insn::kSlowAddress))) return a + s.seg[i.segment].base;
     return linear_slow(i, a, bytes, side == mmu::Side::store);
   }
   /// segment:offset to linear with all checks (limit, type, null, canonical left to the port); #GP or #SS.
@@ -268,6 +269,8 @@ class Cpu : public mmu::CodeListener {
   bool take_events();      ///< at block ends: interrupts, NMI, due timers, halt; false: stop
   bool halt();             ///< lets time pass to the next event; false: nothing will ever wake the processor
   void step(u64 limit);    ///< runs one block of at most limit - clock.instructions instructions
+  void step_slowly(u64 limit, u64 linear);
+  void fetch_lines(u64 linear, u32 lines);
   Block& find_block(u64 linear, u64 most);
   void execute(Block& block);
   void handle_trap(const Trap& trap);

@@ -77,13 +77,15 @@ void Cpuid::choose_features(sim::Section& cpu, bool under_hypervisor) {
   cpu.field("features", changes, "features to add (+name) or to hide (-name), beside the model's own");
   for (const std::string& change : changes) {
     const bool add = change.starts_with('+');
-    if (change.size() < 2 || (!add && change[0] != '-')) cpu.refuse("features", "'" + change + "' is neither +name nor -name");
+    if (change.size() < 2 || (!add && change[0] != '-'))
+      cpu.refuse("features", "'" + change + "' is neither +name nor -name");
     const FeatureBit* b = find_feature(change.substr(1));
     if (!b) {
       std::vector<std::string> names;
       for (const FeatureBit& f : feature_table()) names.push_back(f.name);
       const std::string near = sim::nearest_name(change.substr(1), names);
-      cpu.refuse("features", "there is no feature '" + change.substr(1) + "'" + (near.empty() ? "" : "; did you mean " + near + "?"));
+      cpu.refuse("features",
+                 "there is no feature '" + change.substr(1) + "'" + (near.empty() ? "" : "; did you mean " + near + "?"));
     }
     if (add && !b->implemented) cpu.refuse("features", "'" + change.substr(1) + "' is not implemented");
     set(b->feature, add);
@@ -111,7 +113,8 @@ void Cpuid::set_frequency(u64 hz) {
     denominator >>= 1;
   }
   if (denominator)
-    leaves_[key(0x15, 0)] = {static_cast<u32>(denominator), static_cast<u32>(numerator), static_cast<u32>(part_.apic_hz), 0};
+    leaves_[key(0x15, 0)] = {static_cast<u32>(denominator), static_cast<u32>(numerator), static_cast<u32>(part_.apic_hz),
+                             0};
   const u32 mhz = static_cast<u32>((hz + 500'000) / 1'000'000);
   leaves_[key(0x16, 0)] = {mhz, mhz, 100, 0};
 }

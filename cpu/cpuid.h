@@ -14,11 +14,91 @@ namespace nestwalk::cpu {
 
 /// Features that decide whether an instruction or a control bit exists.
 enum class Feature : u8 {
-  none, fpu, vme, de, pse, tsc, msr, pae, mce, cx8, apic, sep, mtrr, pge, mca, cmov, pat, pse36, clfsh, mmx, fxsr, sse, sse2,
-  sse3, pclmulqdq, monitor, ssse3, fma, cx16, pcid, sse41, sse42, x2apic, movbe, popcnt, tsc_deadline, aes, xsave, avx, f16c,
-  rdrand, fsgsbase, bmi1, avx2, smep, bmi2, erms, invpcid, rdseed, adx, smap, clflushopt, clwb, sha, umip, pku, la57, rdpid,
-  xsaveopt, xsavec, xgetbv1, xsaves, lahf64, lzcnt, sse4a, prefetchw, syscall, nx, page1g, rdtscp, lm, invariant_tsc, arat,
-  hypervisor, tsc_adjust, fsrm, spec_ctrl, stibp, ssbd, arch_capabilities, bhi_ctrl, amd_ibpb, amd_stibp, amd_ssbd, count_
+  none,
+  fpu,
+  vme,
+  de,
+  pse,
+  tsc,
+  msr,
+  pae,
+  mce,
+  cx8,
+  apic,
+  sep,
+  mtrr,
+  pge,
+  mca,
+  cmov,
+  pat,
+  pse36,
+  clfsh,
+  mmx,
+  fxsr,
+  sse,
+  sse2,
+  sse3,
+  pclmulqdq,
+  monitor,
+  ssse3,
+  fma,
+  cx16,
+  pcid,
+  sse41,
+  sse42,
+  x2apic,
+  movbe,
+  popcnt,
+  tsc_deadline,
+  aes,
+  xsave,
+  avx,
+  f16c,
+  rdrand,
+  fsgsbase,
+  bmi1,
+  avx2,
+  smep,
+  bmi2,
+  erms,
+  invpcid,
+  rdseed,
+  adx,
+  smap,
+  clflushopt,
+  clwb,
+  sha,
+  umip,
+  pku,
+  la57,
+  rdpid,
+  xsaveopt,
+  xsavec,
+  xgetbv1,
+  xsaves,
+  lahf64,
+  lzcnt,
+  sse4a,
+  prefetchw,
+  syscall,
+  nx,
+  page1g,
+  rdtscp,
+  lm,
+  invariant_tsc,
+  arat,
+  hypervisor,
+  tsc_adjust,
+  fsrm,
+  spec_ctrl,
+  stibp,
+  ssbd,
+  arch_capabilities,
+  bhi_ctrl,
+  amd_ibpb,
+  amd_stibp,
+  amd_ssbd,
+  count_
 };
 const char* name_of(Feature);
 /// Whether the emulator has it; the rest of a real CPU's features stay hidden.
@@ -30,8 +110,8 @@ struct CpuidAnswer {
 
 /// What parts of the answer depend on the running processor.
 struct CpuidDynamic {
-  bool osxsave = false;   ///< CR4.OSXSAVE
-  bool ospke = false;     ///< CR4.PKE
+  bool osxsave = false;  ///< CR4.OSXSAVE
+  bool ospke = false;    ///< CR4.PKE
   u64 xcr0 = 1;
   u32 apic_id = 0;
   bool apic_enabled = true;
@@ -47,13 +127,13 @@ struct CpuModel {
   bool amd = false;
   u32 max_leaf = 0;
   u32 max_extended = 0x80000008;
-  u32 signature = 0;        ///< leaf 1 EAX: family, model, stepping
-  const char* brand = "";   ///< at most 47 characters
-  u8 physical_width = 39;   ///< MAXPHYADDR
-  u64 apic_hz = 0;          ///< what the local APIC timer counts: bus clock or crystal
-  bool tells_frequency = false;  ///< leaf 15H: the crystal is `apic_hz`; leaf 16H
-  u64 microcode = 0;        ///< MSR 8BH
-  u64 arch_capabilities = 0;     ///< MSR 10AH
+  u32 signature = 0;              ///< leaf 1 EAX: family, model, stepping
+  const char* brand = "";         ///< at most 47 characters
+  u8 physical_width = 39;         ///< MAXPHYADDR
+  u64 apic_hz = 0;                ///< what the local APIC timer counts: bus clock or crystal
+  bool tells_frequency = false;   ///< leaf 15H: the crystal is `apic_hz`; leaf 16H
+  u64 microcode = 0;              ///< MSR 8BH
+  u64 arch_capabilities = 0;      ///< MSR 10AH
   std::vector<Feature> features;  ///< of the real part
   std::vector<Leaf> leaves;       ///< caches, TLBs and further fixed bits
 };

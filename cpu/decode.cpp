@@ -134,7 +134,10 @@ struct Translator {
     if (ZydisRegisterGetClass(m.index) != ZYDIS_REGCLASS_XMM) i.index = gpr_number(m.index);
     i.scale = m.scale == 8 ? 3 : m.scale == 4 ? 2 : m.scale == 2 ? 1 : 0;
     i.segment = segment_number(m.segment);
-    if (size != CodeSize::k64 || i.address != 8 || i.segment >= FS) i.flags |= Insn::kSlowAddress;
+    if (size != CodeSize::k64 || i.address != 8)
+      i.flags |= Insn::kSlowAddress;
+    else if (i.segment >= FS)
+      i.flags |= Insn::kSegmentBase;
   }
 
   void reg(unsigned n, ZydisRegister r) {

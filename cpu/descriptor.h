@@ -1,5 +1,5 @@
-// Segment and gate descriptors as they lie in memory (SDM vol. 3, 3.4.5, 3.5, 5.8.3, 6.11, 6.14.1, 7.2), how they are read and
-// marked, and the pieces that every control transfer between segments is made of.
+// Segment and gate descriptors as they lie in memory (SDM vol. 3, 3.4.5, 3.5, 5.8.3, 6.11, 6.14.1, 7.2), how they are read
+// and marked, and the pieces that every control transfer between segments is made of.
 #pragma once
 
 #include <optional>
@@ -107,8 +107,8 @@ StackPointer stack_from_tss(Cpu&, u8 level);
 u64 stack_from_tss64(Cpu&, unsigned slot);
 
 enum class TaskSwitch : u8 { jump, call, iret, gate };
-/// A hardware task switch (SDM vol. 3, 7.3). Faults before the commit point are raised and nothing has changed; one after it
-/// happens in the new task and is returned, to be delivered there. `error`: the code to push for an exception.
+/// A hardware task switch (SDM vol. 3, 7.3). Faults before the commit point are raised and nothing has changed; one after
+/// it happens in the new task and is returned, to be delivered there. `error`: the code to push for an exception.
 [[nodiscard]] std::optional<Trap> switch_task(Cpu&, u16 selector, TaskSwitch why, const u32* error = nullptr);
 /// IRET with NT set.
 [[nodiscard]] std::optional<Trap> return_from_task(Cpu&);

@@ -46,7 +46,8 @@ class Delivery {
 
   /// What is pushed as EFLAGS: faults show RF, so that an instruction breakpoint does not strike twice (SDM 17.3.1.1).
   u64 image() const {
-    const bool fault = source_ == Cpu::Source::exception && !trap_.after && trap_.vector != ex::df && trap_.vector != ex::mc;
+    const bool fault =
+        source_ == Cpu::Source::exception && !trap_.after && trap_.vector != ex::df && trap_.vector != ex::mc;
     const bool breakpoint = trap_.vector == ex::db && (trap_.dr6 & 15);
     return c_.rflags() | (fault && !breakpoint ? fl::rf : 0);
   }
@@ -90,13 +91,15 @@ class Delivery {
     return e;
   }
 
-  // ---- 16 and 32 bits ----------------------------------------------------------------------------------------------------
+  // ---- 16 and 32 bits
+  // ----------------------------------------------------------------------------------------------------
 
   std::optional<Trap> legacy() {
     const u32 offset = trap_.vector * 8u;
     if (offset + 7 > c_.s.idtr.limit) c_.gp(idt_error());
     const Descriptor gate{c_.load_system<u64>(c_.s.idtr.base + offset), 0};
-    constexpr u32 kTypes = 1u << sys::task_gate | 1u << sys::interrupt16 | 1u << sys::trap16 | 1u << sys::interrupt | 1u << sys::trap;
+    constexpr u32 kTypes =
+        1u << sys::task_gate | 1u << sys::interrupt16 | 1u << sys::trap16 | 1u << sys::interrupt | 1u << sys::trap;
     check_gate(gate, kTypes);
     if (gate.type() == sys::task_gate)
       return switch_task(c_, gate.gate_selector(), TaskSwitch::gate, trap_.has_error ? &trap_.error : nullptr);
@@ -145,7 +148,8 @@ class Delivery {
     push_width(c_, old_sp, width);
   }
 
-  // ---- IA-32e mode -------------------------------------------------------------------------------------------------------
+  // ---- IA-32e mode
+  // -------------------------------------------------------------------------------------------------------
 
   void wide() {
     const u32 offset = trap_.vector * 16u;

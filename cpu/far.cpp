@@ -18,8 +18,7 @@ void set_8086_target(Cpu& c, u16 selector, u64 offset) {
 /// Checks of a code segment that is named directly, by JMP or CALL (SDM vol. 3, 5.8.1).
 void check_direct(Cpu& c, const Entry& e) {
   const Descriptor& d = e.d;
-  const bool allowed =
-      d.conforming() ? d.dpl() <= c.s.cpl : rpl_of(e.selector) <= c.s.cpl && d.dpl() == c.s.cpl;
+  const bool allowed = d.conforming() ? d.dpl() <= c.s.cpl : rpl_of(e.selector) <= c.s.cpl && d.dpl() == c.s.cpl;
   if (!allowed || (c.long_mode() && d.l() && d.db())) c.gp(error_of(e.selector));
   if (!d.present()) c.raise(ex::np, error_of(e.selector));
 }
@@ -41,9 +40,7 @@ Entry read_gate_target(Cpu& c, const Entry& gate) {
   return e;
 }
 
-unsigned gate_width(const Cpu& c, const Descriptor& gate) {
-  return c.long_mode() ? 8 : gate.type() == sys::call16 ? 2 : 4;
-}
+unsigned gate_width(const Cpu& c, const Descriptor& gate) { return c.long_mode() ? 8 : gate.type() == sys::call16 ? 2 : 4; }
 
 u64 gate_offset(const Cpu& c, const Descriptor& gate) {
   return c.long_mode() ? gate.gate_offset64() : gate.type() == sys::call16 ? gate.gate_offset16() : gate.gate_offset32();

@@ -42,7 +42,7 @@ constexpr FeatureBit kFeatures[] = {
     {sse41, "sse41", 1, 0, ecx, 19, true},
     {sse42, "sse42", 1, 0, ecx, 20, true},
     {x2apic, "x2apic", 1, 0, ecx, 21, true},
-    {movbe, "movbe", 1, 0, ecx, 22, false},
+    {movbe, "movbe", 1, 0, ecx, 22, true},
     {popcnt, "popcnt", 1, 0, ecx, 23, true},
     {tsc_deadline, "tsc_deadline", 1, 0, ecx, 24, true},
     {aes, "aes", 1, 0, ecx, 25, true},
@@ -77,7 +77,7 @@ constexpr FeatureBit kFeatures[] = {
     {bhi_ctrl, "bhi_ctrl", 7, 2, edx, 4, true},
     {arat, "arat", 6, 0, eax, 2, true},
     {xsaveopt, "xsaveopt", 0xd, 1, eax, 0, true},
-    {xsavec, "xsavec", 0xd, 1, eax, 1, false},
+    {xsavec, "xsavec", 0xd, 1, eax, 1, true},
     {xgetbv1, "xgetbv1", 0xd, 1, eax, 2, true},
     {xsaves, "xsaves", 0xd, 1, eax, 3, false},
     {lahf64, "lahf64", 0x80000001, 0, ecx, 0, true},
@@ -98,11 +98,12 @@ static_assert(std::size(kFeatures) == static_cast<unsigned>(count_) - 1);
 
 /// Features that mean nothing without another one.
 constexpr Dependence kDependences[] = {
-    {pcid, lm},      {invpcid, pcid},   {fsgsbase, lm},  {lahf64, lm},     {page1g, lm},     {la57, lm},        {xsaveopt, xsave},
-    {xsavec, xsave}, {xgetbv1, xsave},  {xsaves, xsavec}, {avx, xsave},    {avx2, avx},      {fma, avx},        {f16c, avx},
-    {sse, fxsr},     {sse2, sse},       {sse3, sse2},    {ssse3, sse3},    {sse41, ssse3},   {sse42, sse41},    {aes, sse2},
-    {pclmulqdq, sse2}, {x2apic, apic},  {tsc_deadline, apic}, {rdpid, rdtscp}, {pku, lm},    {sha, sse2},       {mtrr, msr},
-    {tsc_adjust, tsc}, {rdtscp, tsc},   {invariant_tsc, tsc}, {nx, pae},   {lm, pae},        {pat, mtrr},
+    {pcid, lm},           {invpcid, pcid}, {fsgsbase, lm},   {lahf64, lm},      {page1g, lm},      {la57, lm},
+    {xsaveopt, xsave},    {xsavec, xsave}, {xgetbv1, xsave}, {xsaves, xsavec},  {avx, xsave},      {avx2, avx},
+    {fma, avx},           {f16c, avx},     {sse, fxsr},      {sse2, sse},       {sse3, sse2},      {ssse3, sse3},
+    {sse41, ssse3},       {sse42, sse41},  {aes, sse2},      {pclmulqdq, sse2}, {x2apic, apic},    {tsc_deadline, apic},
+    {rdpid, rdtscp},      {pku, lm},       {sha, sse2},      {mtrr, msr},       {tsc_adjust, tsc}, {rdtscp, tsc},
+    {invariant_tsc, tsc}, {nx, pae},       {lm, pae},        {pat, mtrr},
 };
 
 }  // namespace

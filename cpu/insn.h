@@ -52,6 +52,7 @@ struct Insn {
     kVex = 16,          ///< VEX encoded (for the AVX forms to come)
     kAlwaysAligned = 32,///< a 16-byte memory operand must be aligned (#GP)
     kEnds = 64,         ///< ends its block
+    kSegmentBase = 128, ///< 64-bit mode, FS or GS: the address needs the segment's base and nothing else
   };
   bool has(Flag f) const { return flags & f; }
 };

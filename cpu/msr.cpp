@@ -8,13 +8,14 @@ namespace nestwalk::cpu {
 namespace {
 
 namespace msr {
-inline constexpr u32 p5_mc_address = 0, p5_mc_type = 1, tsc = 0x10, apic_base = 0x1b, core_thread_count = 0x35, tsc_adjust = 0x3b,
-                     spec_ctrl = 0x48, pred_cmd = 0x49, platform_info = 0xce, mtrr_cap = 0xfe, arch_capabilities = 0x10a,
-                     sysenter_cs = 0x174, sysenter_esp = 0x175, sysenter_eip = 0x176, mcg_cap = 0x179, mtrr_base0 = 0x200,
-                     mtrr_64k = 0x250, mtrr_16k = 0x258, mtrr_4k = 0x268, pat = 0x277, mtrr_default = 0x2ff, mc0_control = 0x400,
-                     tsc_deadline = 0x6e0, x2apic_first = 0x800, x2apic_last = 0x8ff, xss = 0xda0, efer = 0xc0000080,
-                     star = 0xc0000081, lstar = 0xc0000082, cstar = 0xc0000083, sfmask = 0xc0000084, fs_base = 0xc0000100,
-                     gs_base = 0xc0000101, kernel_gs_base = 0xc0000102, tsc_aux = 0xc0000103, amd_pstate_limit = 0xc0010061;
+inline constexpr u32 p5_mc_address = 0, p5_mc_type = 1, tsc = 0x10, apic_base = 0x1b, core_thread_count = 0x35,
+                     tsc_adjust = 0x3b, spec_ctrl = 0x48, pred_cmd = 0x49, platform_info = 0xce, mtrr_cap = 0xfe,
+                     arch_capabilities = 0x10a, sysenter_cs = 0x174, sysenter_esp = 0x175, sysenter_eip = 0x176,
+                     mcg_cap = 0x179, mtrr_base0 = 0x200, mtrr_64k = 0x250, mtrr_16k = 0x258, mtrr_4k = 0x268, pat = 0x277,
+                     mtrr_default = 0x2ff, mc0_control = 0x400, tsc_deadline = 0x6e0, x2apic_first = 0x800,
+                     x2apic_last = 0x8ff, xss = 0xda0, efer = 0xc0000080, star = 0xc0000081, lstar = 0xc0000082,
+                     cstar = 0xc0000083, sfmask = 0xc0000084, fs_base = 0xc0000100, gs_base = 0xc0000101,
+                     kernel_gs_base = 0xc0000102, tsc_aux = 0xc0000103, amd_pstate_limit = 0xc0010061;
 }
 
 // ---- registers that only hold a value ----------------------------------------------------------------------------------
@@ -26,8 +27,8 @@ struct Plain {
   u32 count;
   Maker maker;
   u64 reset;
-  u64 writable;    ///< other bits must be written as they read ...
-  bool lenient;    ///< ... or are ignored
+  u64 writable;  ///< other bits must be written as they read ...
+  bool lenient;  ///< ... or are ignored
 };
 
 constexpr u64 kAll = ~u64{0};
@@ -35,43 +36,43 @@ constexpr bool kIgnored = true, kChecked = false;
 
 // What kernels look at and set on bare metal, with values that promise nothing.
 constexpr Plain kPlainTable[] = {
-    {0x17, 1, Maker::intel, 0, 0, kIgnored},                 // PLATFORM_ID
-    {0x2a, 1, Maker::intel, 0, 0, kIgnored},                 // EBL_CR_POWERON
-    {0x34, 1, Maker::intel, 0, 0, kChecked},                 // SMI_COUNT
-    {0x3a, 1, Maker::intel, 1, 0, kChecked},                 // FEATURE_CONTROL: locked, without VMX
-    {0xe2, 1, Maker::intel, 0x8000, 0, kIgnored},            // PKG_CST_CONFIG_CONTROL: locked
-    {0x140, 1, Maker::intel, 0, 0, kChecked},                // MISC_FEATURES_ENABLES
-    {0x17a, 1, Maker::any, 0, 7, kChecked},                  // MCG_STATUS
-    {0x198, 1, Maker::intel, 0x1900, 0, kIgnored},           // PERF_STATUS
-    {0x199, 1, Maker::intel, 0x1900, 0x1ffff, kIgnored},     // PERF_CTL
-    {0x19a, 1, Maker::intel, 0, 0x1f, kChecked},             // CLOCK_MODULATION
-    {0x19b, 1, Maker::intel, 0, 0x1ffffff, kIgnored},        // THERM_INTERRUPT
-    {0x19c, 1, Maker::intel, 0x88000000, 0, kIgnored},       // THERM_STATUS
-    {0x1a0, 1, Maker::intel, 0x850089, 0x400c51889, kIgnored},  // MISC_ENABLE: fast strings; no BTS, no PEBS
-    {0x1a2, 1, Maker::intel, 100 << 16, 0, kIgnored},        // TEMPERATURE_TARGET
-    {0x1a4, 1, Maker::intel, 0, 0xf, kChecked},              // prefetchers
-    {0x1aa, 1, Maker::intel, 0, 0x4000ff, kIgnored},         // MISC_PWR_MGMT
-    {0x1ad, 1, Maker::intel, 0x19191919, 0, kIgnored},       // TURBO_RATIO_LIMIT
-    {0x1d9, 1, Maker::any, 0, 0xdfc3, kChecked},             // DEBUGCTL: kept, branches are not recorded
-    {0x1db, 4, Maker::any, 0, 0, kIgnored},                  // last branch and exception records
-    {0x1fc, 1, Maker::intel, 0, 0x1fffff, kIgnored},         // POWER_CTL
-    {0xc0010010, 1, Maker::amd, 0x140000, 0x7c0000, kChecked},  // SYSCFG
+    {0x17, 1, Maker::intel, 0, 0, kIgnored},                       // PLATFORM_ID
+    {0x2a, 1, Maker::intel, 0, 0, kIgnored},                       // EBL_CR_POWERON
+    {0x34, 1, Maker::intel, 0, 0, kChecked},                       // SMI_COUNT
+    {0x3a, 1, Maker::intel, 1, 0, kChecked},                       // FEATURE_CONTROL: locked, without VMX
+    {0xe2, 1, Maker::intel, 0x8000, 0, kIgnored},                  // PKG_CST_CONFIG_CONTROL: locked
+    {0x140, 1, Maker::intel, 0, 0, kChecked},                      // MISC_FEATURES_ENABLES
+    {0x17a, 1, Maker::any, 0, 7, kChecked},                        // MCG_STATUS
+    {0x198, 1, Maker::intel, 0x1900, 0, kIgnored},                 // PERF_STATUS
+    {0x199, 1, Maker::intel, 0x1900, 0x1ffff, kIgnored},           // PERF_CTL
+    {0x19a, 1, Maker::intel, 0, 0x1f, kChecked},                   // CLOCK_MODULATION
+    {0x19b, 1, Maker::intel, 0, 0x1ffffff, kIgnored},              // THERM_INTERRUPT
+    {0x19c, 1, Maker::intel, 0x88000000, 0, kIgnored},             // THERM_STATUS
+    {0x1a0, 1, Maker::intel, 0x850089, 0x400c51889, kIgnored},     // MISC_ENABLE: fast strings; no BTS, no PEBS
+    {0x1a2, 1, Maker::intel, 100 << 16, 0, kIgnored},              // TEMPERATURE_TARGET
+    {0x1a4, 1, Maker::intel, 0, 0xf, kChecked},                    // prefetchers
+    {0x1aa, 1, Maker::intel, 0, 0x4000ff, kIgnored},               // MISC_PWR_MGMT
+    {0x1ad, 1, Maker::intel, 0x19191919, 0, kIgnored},             // TURBO_RATIO_LIMIT
+    {0x1d9, 1, Maker::any, 0, 0xdfc3, kChecked},                   // DEBUGCTL: kept, branches are not recorded
+    {0x1db, 4, Maker::any, 0, 0, kIgnored},                        // last branch and exception records
+    {0x1fc, 1, Maker::intel, 0, 0x1fffff, kIgnored},               // POWER_CTL
+    {0xc0010010, 1, Maker::amd, 0x140000, 0x7c0000, kChecked},     // SYSCFG
     {0xc0010015, 1, Maker::amd, 0x1000010, 0xffffffff, kChecked},  // HWCR: TscFreqSel, SmmLock...
-    {0xc0010016, 4, Maker::amd, 0, 0xfffffffff801, kIgnored},   // IORR base and mask
-    {0xc001001a, 1, Maker::amd, 0, 0xffffff800000, kIgnored},   // TOP_MEM
-    {0xc001001d, 1, Maker::amd, 0, 0xffffff800000, kIgnored},   // TOP_MEM2
-    {0xc001001f, 1, Maker::amd, 0, kAll, kIgnored},             // NB_CFG
-    {0xc0010020, 1, Maker::amd, 0, 0, kIgnored},                // PATCH_LOADER: updates have no effect
-    {0xc0010055, 1, Maker::amd, 0, 0, kIgnored},                // INTPENDING
-    {0xc0010058, 1, Maker::amd, 0, 0xfffff00003d, kIgnored},    // MMIO_CFG_BASE_ADDR
-    {0xc0010061, 3, Maker::amd, 0, 7, kIgnored},                // P-state limit, control, status
-    {0xc0010064, 8, Maker::amd, 0, 0, kIgnored},                // P-state definitions: none enabled
-    {0xc0010114, 1, Maker::amd, 0x18, 0, kIgnored},             // VM_CR: SVM disabled and locked
-    {0xc0010140, 2, Maker::amd, 0, 0, kIgnored},                // OSVW: no workarounds needed
-    {0xc0011020, 4, Maker::amd, 0, kAll, kChecked},             // LS_CFG, IC_CFG, DC_CFG, TW_CFG
-    {0xc0011029, 1, Maker::amd, 2, kAll, kChecked},             // DE_CFG: LFENCE serializes
-    {0xc001102a, 3, Maker::amd, 0, kAll, kChecked},             // BU_CFG2 and its neighbours
-    {0xc0011030, 3, Maker::amd, 0, 0, kIgnored},                // IBS: off
+    {0xc0010016, 4, Maker::amd, 0, 0xfffffffff801, kIgnored},      // IORR base and mask
+    {0xc001001a, 1, Maker::amd, 0, 0xffffff800000, kIgnored},      // TOP_MEM
+    {0xc001001d, 1, Maker::amd, 0, 0xffffff800000, kIgnored},      // TOP_MEM2
+    {0xc001001f, 1, Maker::amd, 0, kAll, kIgnored},                // NB_CFG
+    {0xc0010020, 1, Maker::amd, 0, 0, kIgnored},                   // PATCH_LOADER: updates have no effect
+    {0xc0010055, 1, Maker::amd, 0, 0, kIgnored},                   // INTPENDING
+    {0xc0010058, 1, Maker::amd, 0, 0xfffff00003d, kIgnored},       // MMIO_CFG_BASE_ADDR
+    {0xc0010061, 3, Maker::amd, 0, 7, kIgnored},                   // P-state limit, control, status
+    {0xc0010064, 8, Maker::amd, 0, 0, kIgnored},                   // P-state definitions: none enabled
+    {0xc0010114, 1, Maker::amd, 0x18, 0, kIgnored},                // VM_CR: SVM disabled and locked
+    {0xc0010140, 2, Maker::amd, 0, 0, kIgnored},                   // OSVW: no workarounds needed
+    {0xc0011020, 4, Maker::amd, 0, kAll, kChecked},                // LS_CFG, IC_CFG, DC_CFG, TW_CFG
+    {0xc0011029, 1, Maker::amd, 2, kAll, kChecked},                // DE_CFG: LFENCE serializes
+    {0xc001102a, 3, Maker::amd, 0, kAll, kChecked},                // BU_CFG2 and its neighbours
+    {0xc0011030, 3, Maker::amd, 0, 0, kIgnored},                   // IBS: off
 };
 
 constexpr unsigned plain_count() {
@@ -96,7 +97,8 @@ Slot find_plain(u32 index, bool amd) {
   return {};
 }
 
-// ---- memory types --------------------------------------------------------------------------------------------------------
+// ---- memory types
+// --------------------------------------------------------------------------------------------------------
 
 /// UC, WC, WT, WP, WB (SDM vol. 3, table 11-2).
 constexpr bool valid_mtrr_type(u64 type) { return type == 0 || type == 1 || type == 4 || type == 5 || type == 6; }
@@ -154,7 +156,8 @@ u64 read_mtrr(const Cpu& c, u32 index) {
   return m.mtrr_variable[index - msr::mtrr_base0];
 }
 
-// ---- machine check banks ---------------------------------------------------------------------------------------------------
+// ---- machine check banks
+// ---------------------------------------------------------------------------------------------------
 
 bool is_mc_bank(u32 index) { return index - msr::mc0_control < 4 * MsrBank::kMachineCheckBanks; }
 
@@ -171,7 +174,8 @@ void write_mc(Cpu& c, u32 index, u64 value) {
     c.gp();  // status, address and miscellany can only be cleared
 }
 
-// ---- others with rules of their own ------------------------------------------------------------------------------------------
+// ---- others with rules of their own
+// ------------------------------------------------------------------------------------------
 
 u64 efer_bits(const Cpuid& id) {
   u64 all = 0;
@@ -281,12 +285,8 @@ bool write_register(Cpu& c, u32 index, u64 value) {
   switch (index) {
     case msr::p5_mc_address:
     case msr::p5_mc_type: return true;
-    case msr::tsc:
-      s.msr.tsc_adjust += value - c.tsc();
-      return c.set_tsc(value), true;
-    case msr::tsc_adjust:
-      c.set_tsc(c.tsc() + value - s.msr.tsc_adjust);
-      return s.msr.tsc_adjust = value, true;
+    case msr::tsc: s.msr.tsc_adjust += value - c.tsc(); return c.set_tsc(value), true;
+    case msr::tsc_adjust: c.set_tsc(c.tsc() + value - s.msr.tsc_adjust); return s.msr.tsc_adjust = value, true;
     case msr::core_thread_count:
     case msr::platform_info:
     case msr::arch_capabilities:

@@ -19,28 +19,38 @@ Stop Cpu::run(u64 limit) {
     try {
       // Inside the try block as long as nothing throws: entering it costs nothing, leaving it by a trap does.
       do step(limit);
-      while (NW_LIKELY(!attention_.load(std::memory_order_relaxed) && *clock.ticker() < clock.deadline() && clock.instructions < limit));
+      while (NW_LIKELY(!attention_.load(std::memory_order_relaxed) && *clock.ticker() < clock.deadline() &&
+                       clock.instructions < limit));
     } catch (const Trap& trap) {
       handle_trap(trap);
     }
   }
 }
 
-void Cpu::step(u64 limit) {
+NW_INLINE void Cpu::step(u64 limit) {
   const u64 linear = long64() ? s.rip : static_cast<u32>(s.seg[CS].base + s.rip);
-  current = nullptr;
-  const u64 most = limit - clock.instructions;
-  mmu::Filter::Entry* const e = port.fetch_entry(linear);
-  if (NW_LIKELY(e != nullptr)) {
-    const u64 host = linear + e->addend;
-    Block* b = blocks_->slot(s.rip);
-    if (NW_LIKELY(b && b->rip == s.rip && b->page_key == ((host & ~kPageMask) | static_cast<u64>(code_size_)) && !b->second &&
-                  b->count <= most && !cautious_)) {
-      if (auto r = port.fetch_block(*e, linear, b->lines); NW_UNLIKELY(!r)) fail(r.fault(), CS);
-      return execute(*b);
+  if (mmu::Filter::Entry* const e = port.fetch_entry(linear); NW_LIKELY(e != nullptr)) {
+    const u64 key = ((linear + e->addend) & ~kPageMask) | static_cast<u64>(code_size_);
+    Block& b = *blocks_->slot(s.rip);
+    if (NW_LIKELY(b.rip == s.rip && b.page_key == key && clock.instructions + b.count <= limit)) {
+      if (NW_LIKELY(!port.by_line()))
+        port.fetch_block(*e, b.lines);
+      else
+        fetch_lines(linear, b.lines);
+      return execute(b);
     }
   }
-  execute(find_block(linear, most));
+  step_slowly(limit, linear);
+}
+
+NW_COLD void Cpu::fetch_lines(u64 linear, u32 lines) {
+  blocks_->running = nullptr;  // a fault here belongs to no instruction yet
+  if (auto r = port.fetch_lines(linear, lines); !r) fail(r.fault(), CS);
+}
+
+__attribute__((noinline)) void Cpu::step_slowly(u64 limit, u64 linear) {
+  blocks_->running = nullptr;
+  execute(find_block(linear, limit - clock.instructions));
 }
 
 /// The way round: the filter does not know the page, the block is not in its slot, crosses a page, or must be cut short.
@@ -53,7 +63,7 @@ Block& Cpu::find_block(u64 linear, u64 most) {
   const Blocks::Place at{s.rip, linear, first->host,
                          (reinterpret_cast<u64>(first->host) & ~kPageMask) | static_cast<u64>(code_size_)};
   Block* b = blocks_->slot(s.rip);
-  if (!b || b->rip != at.rip || b->page_key != at.page_key || b->second) b = blocks_->get(*this, at);
+  if (b->rip != at.rip || b->page_key != at.page_key) b = blocks_->get(*this, at);
   if (b && b->count > most) b = blocks_->capped(*this, at, static_cast<unsigned>(most));
   if (!b) {
     const u64 next = (linear & ~kPageMask) + kPageBytes;
@@ -76,16 +86,14 @@ NW_INLINE void Cpu::execute(Block& b) {
   block_rip = b.rip;
   blocks_->running = &b;
   account_ = &account;
-  const Insn& first = b.insns.front();
+  const Insn& first = b.insns[0];
   first.fn(*this, first);
   if (NW_UNLIKELY(retire_ != nullptr)) report_retired(b);
-  blocks_->running = nullptr;
-  blocks_->sweep();
 }
 
 void Cpu::unretire_from(const Insn& i) {
   const Block& b = *blocks_->running;
-  const Insn* const end = b.insns.data() + b.count;
+  const Insn* const end = b.insns + b.count;
   u64 count = 0;
   Cycles cost = 0;
   for (const Insn* n = &i; n < end; ++n) {
@@ -101,25 +109,21 @@ void Cpu::unretire_from(const Insn& i) {
 
 void Cpu::report_retired(const Block& b) {
   const u32 count = b.count - std::exchange(unretired_, 0u);
-  if (count) retire_->retired(b.rip, b.insns.data(), count);
+  if (count) retire_->retired(b.rip, b.insns, count);
 }
 
 /// A fault unwinds to here with the state as the instruction found it; RIP is put back to the instruction (or behind it for
 /// a trap), and the exception goes through the IDT.
 void Cpu::handle_trap(const Trap& trap) {
   if (blocks_->running) {
-    if (current) {
-      const Insn& i = *current;
-      const bool completed = trap.after;
-      s.rip = completed ? next_rip(i) : rip_of(i);
-      unretire_from(completed ? *(&i + 1) : i);
-    }
+    const Insn& i = *current;
+    const bool completed = trap.after;
+    s.rip = completed ? next_rip(i) : rip_of(i);
+    unretire_from(completed ? *(&i + 1) : i);
     if (retire_) report_retired(*blocks_->running);
     unretired_ = 0;
     blocks_->running = nullptr;
-    blocks_->sweep();
   }
-  current = nullptr;
   s.interrupt_shadow = false;
   deliver(trap, Source::exception);
 }
@@ -133,6 +137,8 @@ void Cpu::refresh_caution() {
 }
 
 bool Cpu::take_events() {
+  blocks_->running = nullptr;
+  blocks_->sweep();
   if (poll_.exchange(false, std::memory_order_relaxed)) platform.poll();
   // Traps on the instruction before (single-step, data breakpoints) come before interrupts (SDM vol. 3, table 6-2).
   if (pending_db_) {

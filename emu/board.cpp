@@ -28,7 +28,12 @@ Board::Board(Machine& m, sim::Settings& settings)
               .init = [&m] { m.stop(cpu::Stop::reset); },
               .startup = {},
               .acknowledge_pic = [this] { return static_cast<int>(pic_.acknowledge()); },
-              .tsc_to_clock = [&m](u64 tsc) { return tsc - m.cpu_->s.tsc_offset; },
+              .tsc_to_clock =
+                  [&m](u64 tsc) {
+                    // A deadline that the TSC has passed is a time that has passed, however large the offset.
+                    const u64 now = m.cpu_->tsc();
+                    return static_cast<i64>(tsc - now) <= 0 ? m.clock_.now() : m.clock_.now() + (tsc - now);
+                  },
               .base_changed = [this] { map_windows(); }}),
       pic_([this](bool level) { lapic_.set_lint(0, level); }),
       router_(pic_, ioapic_),
@@ -122,7 +127,9 @@ void Board::prepare(const boot::BootRequest& request, bool as_firmware) {
   fw_cfg_.add_file("etc/acpi/rsdp", std::move(files.rsdp));
   fw_cfg_.add_file("etc/acpi/tables", std::move(files.tables));
   fw_cfg_.add_file("etc/table-loader", std::move(files.loader));
-  if (as_firmware) lapic_.virtual_wire();
+  if (!as_firmware) return;
+  lapic_.virtual_wire();
+  ports_.write(0x4d1, 1u << (acpi::sci_line - 8), 1);  // the SCI is a level
 }
 
 void Board::reset() {

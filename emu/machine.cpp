@@ -1,7 +1,7 @@
 #include "emu/machine.h"
 
 #include <fmt/format.h>
-#define XXH_INLINE_ALL
+
 #include <xxhash.h>
 
 #include "emu/board.h"

@@ -70,8 +70,10 @@ bool MachineMemory::read(MachineAddr a, std::span<u8> to) const {
 }
 
 bool MachineMemory::write(MachineAddr a, std::span<const u8> from) {
-  for (u64 at = a.page().value; at < a.value + from.size(); at += kPageBytes)
-    if (!host(MachineAddr(at))) return false;
+  if (from.empty()) return true;
+  if (a.value + (from.size() - 1) < a.value) return false;  // wraps past the last address
+  for (u64 page = a.value >> kPageShift; page <= (a.value + (from.size() - 1)) >> kPageShift; ++page)
+    if (!host(MachineAddr(page << kPageShift))) return false;
   for (std::size_t done = 0; done < from.size();) {
     const std::size_t n = std::min<std::size_t>(from.size() - done, kPageBytes - (a + done).page_offset());
     std::memcpy(host(a + done), from.data() + done, n);

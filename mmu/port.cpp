@@ -86,6 +86,7 @@ Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
   const Result<Translation> t = model_.translate(a, access, bill_);
   if (bill_.read_count()) walks_.record(bill_, access, t.ok(), t.ok() ? t->size : PageSize::k4K);
   if (!t) {
+    ++counts_.uncached[side];
     pay(bill_);
     if (observer_) observer_->access(a, bytes, access, t, bill_);
     return t.fault();
@@ -117,6 +118,7 @@ Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
                    by_line_ ? line.handle : Filter::kNoHandle);
     }
   } else {
+    ++counts_.uncached[side];
     bill_.charge(Cause::mmio, mmio_cycles);
   }
   pay(bill_);

@@ -111,13 +111,13 @@ class Port {
     Filter::Entry& e = filter_.at(Side::fetch, linear);
     return NW_LIKELY(e.key == filter_.key(linear, context_)) ? &e : nullptr;
   }
-  /// Retires the fetch of `lines` lines of a block whose first line is behind `e`.
-  NW_INLINE Result<Done> fetch_block(Filter::Entry& e, u64 linear, u64 lines) {
-    if (NW_UNLIKELY(by_line_)) return fetch_lines(linear, lines);
+  /// Whether the filter's grain is a line: then every line of a block must be fetched (`fetch_lines`).
+  bool by_line() const { return by_line_; }
+  /// Retires the fetch of `lines` lines of a block that all lie on the page behind `e`; not when by_line().
+  NW_INLINE void fetch_block(Filter::Entry& e, u64 lines) {
     row_[static_cast<unsigned>(Side::fetch)] += lines;
     counts_.ordinal += lines;
     tlb::apply(e.tlb, counts_.ordinal);
-    return Done{};
   }
   /// One access to the line of `linear` for the instruction bytes in it.
   Result<Place> fetch_line(u64 linear);

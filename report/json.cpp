@@ -4,38 +4,39 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
 
 namespace nestwalk::report {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kTotal = "total";
 constexpr unsigned kDeepest = 64;  // objects within objects; ours reach six
 
 [[noreturn]] void clash(const std::string& name) {
   throw std::logic_error(fmt::format("the statistic '{}' cannot be nested beside the others: a name clashes", name));
 }
 
-/// Puts `leaf` at the dotted `name` below `root`.
-void place(Json& root, const std::string& name, Json leaf) {
+/// Puts `leaf` at the dotted `name` below `root`. `numbers` are the names under which a number stands: it cannot hold what
+/// lies below its name, which therefore stands beside it.
+void place(Json& root, const std::set<std::string_view>& numbers, const std::string& name, Json leaf) {
   Json* node = &root;
-  for (std::size_t at = 0; at <= name.size();) {
-    const std::size_t dot = std::min(name.find('.', at), name.size());
-    if (node->is_number()) *node = Json{{kTotal, *node}};  // so far without names below it
+  std::size_t member = 0;
+  for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1)) {
+    if (numbers.count(std::string_view(name).substr(0, dot))) continue;
+    node = &(*node)[name.substr(member, dot - member)];
     if (!node->is_object() && !node->is_null()) clash(name);
-    node = &(*node)[name.substr(at, dot - at)];
-    at = dot + 1;
+    member = dot + 1;
   }
-  if (node->is_null()) {
-    *node = std::move(leaf);
+  Json& slot = (*node)[name.substr(member)];
+  if (slot.is_null()) {
+    slot = std::move(leaf);
     return;
   }
-  if (!node->is_object()) clash(name);
-  const Json members = leaf.is_object() ? std::move(leaf) : Json{{kTotal, std::move(leaf)}};
-  for (const auto& [member, value] : members.items()) {
-    if (node->contains(member)) clash(name);
-    (*node)[member] = value;
+  if (!slot.is_object() || !leaf.is_object()) clash(name);
+  for (auto& [key, value] : leaf.items()) {
+    if (slot.contains(key)) clash(name);
+    slot[key] = std::move(value);
   }
 }
 
@@ -50,13 +51,17 @@ Json json_of(const sim::Histogram& h) {
 }
 
 void place_all(Json& root, const sim::Stats& stats, const sim::Snapshot& s) {
-  for (std::size_t i = 0; i < stats.counters().size(); ++i) place(root, stats.counters()[i].name, s.counters.at(i));
+  std::set<std::string_view> numbers;
+  for (const auto& c : stats.counters()) numbers.insert(c.name);
+  for (const auto& r : stats.ratios()) numbers.insert(r.name);
+  for (std::size_t i = 0; i < stats.counters().size(); ++i)
+    place(root, numbers, stats.counters()[i].name, s.counters.at(i));
   for (const auto& r : stats.ratios()) {
     const u64 n = s.counters.at(r.numerator), d = s.counters.at(r.denominator);
-    place(root, r.name, d ? static_cast<double>(n) / static_cast<double>(d) : 0.0);
+    place(root, numbers, r.name, d ? static_cast<double>(n) / static_cast<double>(d) : 0.0);
   }
   for (std::size_t i = 0; i < stats.histograms().size(); ++i)
-    place(root, stats.histograms()[i].name, json_of(s.histograms.at(i)));
+    place(root, numbers, stats.histograms()[i].name, json_of(s.histograms.at(i)));
 }
 
 Json json_of(const Head::Pairs& pairs) {
@@ -86,7 +91,7 @@ void collect(const Json& object, const std::string& prefix, unsigned depth, std:
   if (depth > kDeepest) throw ReportError("stats.json: objects nested too deeply");
   for (const auto& [key, value] : object.items()) {
     if (prefix.empty() && key == kHeadMember) continue;
-    const std::string name = prefix.empty() ? key : key == kTotal ? prefix : prefix + "." + key;
+    const std::string name = prefix.empty() ? key : prefix + "." + key;
     if (value.is_object())
       collect(value, name, depth + 1, out);
     else if (value.is_number_unsigned())
@@ -135,15 +140,33 @@ std::vector<Metric> flatten(std::string_view text) {
   return metrics;
 }
 
-Head::Pairs config_of(std::string_view text) {
+Head::Pairs config_of(std::string_view text) { return head_of(text).config; }
+
+Head head_of(std::string_view text) {
   const Json root = parse(text);
-  const auto pointer = Json::json_pointer(std::string("/") + kHeadMember + "/config");
-  if (!root.contains(pointer) || !root[pointer].is_object())
+  const auto run = root.find(kHeadMember);
+  if (run == root.end() || !run->is_object() || !run->contains("config") || !(*run)["config"].is_object())
     throw ReportError("stats.json: the head with its configuration is missing");
-  Head::Pairs config;
-  for (const auto& [key, value] : root[pointer].items())
-    config.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
-  return config;
+  const auto word = [&](const char* name) {
+    const auto it = run->find(name);
+    return it != run->end() && it->is_string() ? it->get<std::string>() : std::string();
+  };
+  const auto pairs = [&](const char* name) {
+    Head::Pairs out;
+    const auto it = run->find(name);
+    if (it == run->end() || !it->is_object()) return out;
+    for (const auto& [key, value] : it->items())
+      out.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
+    return out;
+  };
+  Head head;
+  head.version = word("version");
+  head.region = word("region");
+  if (const auto seed = run->find("seed"); seed != run->end() && seed->is_number_unsigned()) head.seed = seed->get<u64>();
+  head.images = pairs("images");
+  head.facts = pairs("facts");
+  head.config = pairs("config");
+  return head;
 }
 
 }  // namespace nestwalk::report

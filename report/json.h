@@ -1,6 +1,6 @@
-// stats.json: statistics as nested objects. The name `tlb.l1d.misses` becomes {"tlb": {"l1d": {"misses": 5}}}; a name with
-// others below it, such as `cycles` beside `cycles.idle`, becomes the member "total" of its object (sim::Stats keeps that
-// word free), so flattening gives back the declared names. Equal inputs give equal bytes.
+// stats.json: statistics as nested objects. The name `tlb.l1d.misses` becomes {"tlb": {"l1d": {"misses": 5}}}; what lies
+// below the name of a number stands beside it under a dotted member name, {"cycles": 5, "cycles.idle": 2}. So joining the
+// names of nested members by dots gives exactly the declared names. Equal inputs give equal bytes.
 #pragma once
 
 #include <span>
@@ -43,6 +43,8 @@ std::vector<Metric> metrics_of(const sim::Stats& stats, const sim::Snapshot& sna
 /// The numbers of a stats.json under their declared names, in its order. Throws ReportError for text that is none.
 std::vector<Metric> flatten(std::string_view text);
 
+/// The head of a stats.json. Throws ReportError for text that is none.
+Head head_of(std::string_view text);
 /// The head's config of a stats.json, in its order. Throws ReportError for text that is none.
 Head::Pairs config_of(std::string_view text);
 

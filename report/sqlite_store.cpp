@@ -205,6 +205,8 @@ void ResultStore::add(const Point& point, const std::vector<Metric>& values) {
   });
 }
 
+void ResultStore::remove(u64 point) { Statement(*impl_, "DELETE FROM points WHERE id = ?").bind(point).run(); }
+
 void ResultStore::clear() {
   atomically(*impl_, [this] { impl_->run("DELETE FROM points; DELETE FROM keys;"); });
 }

@@ -47,6 +47,8 @@ class ResultStore {
 
   /// Adds a point and its metrics in one transaction; replaces an earlier result of the same id.
   void add(const Point& point, const std::vector<Metric>& metrics);
+  /// Forgets a point, if there is such a one.
+  void remove(u64 point);
   /// Forgets all points (a sweep that starts anew).
   void clear();
 

@@ -130,9 +130,6 @@ void Stats::claim(const std::string& name) {
   };
   if (name.empty() || taken(counter_rows_) || taken(histogram_rows_) || taken(ratio_rows_))
     throw std::logic_error("the statistic '" + name + "' is declared twice");
-  // Reports write the value of `cycles`, which has `cycles.idle` and others below it, as `cycles.total`.
-  if (name == "total" || name.ends_with(".total"))
-    throw std::logic_error("the statistic '" + name + "': the name 'total' is reserved for reports");
 }
 
 }  // namespace nestwalk::sim

@@ -62,8 +62,7 @@ class Stats {
     std::string text;
   };
 
-  /// `value` must outlive this object. Throws std::logic_error on a name that is declared twice, and on one that ends in
-  /// ".total": in nested reports that is the value of a name which has other names below it (cycles, cycles.idle).
+  /// `value` must outlive this object. Throws std::logic_error on a name that is empty or declared twice.
   void counter(std::string name, const u64& value, std::string unit, std::string text);
   /// For a count that is derived: called when a snapshot is taken.
   void counter(std::string name, std::function<u64()> value, std::string unit, std::string text);

@@ -25,6 +25,10 @@ enum class Type : u8 { access = 1, walk_read = 2, paging = 3, invalidation = 4, 
 namespace flag {
 inline constexpr u8 user = 1, implicit = 2, fault = 4, tlb_hit = 8, walked = 16, paged = 32;
 }
+/// Record::size of an access that faulted: Fault::Kind.
+namespace fault {
+inline constexpr u8 page = 1, non_canonical = 2, violation = 3, misconfigured = 4;
+}
 /// Bits of Record::rights.
 namespace right {
 inline constexpr u8 user = 1, write = 2, execute = 4, dirty = 8, global = 16;
@@ -35,7 +39,7 @@ struct Record {
   u8 type = 0;
   u8 side = 0;    ///< access: 0 fetch, 1 load, 2 store
   u8 flags = 0;
-  u8 size = 0;    ///< access: log2 of the effective page size
+  u8 size = 0;    ///< access: log2 of the effective page size, or the kind of fault
   u8 level = 0;   ///< access: TLB level that hit; walk_read: guest level
   u8 rights = 0;
   u16 n = 0;

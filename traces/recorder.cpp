@@ -14,8 +14,9 @@ void AccessRecorder::access(LinearAddr address, unsigned bytes, mmu::Access acce
   r.n = static_cast<u16>(bytes);
   r.a = address.value;
   r.c = static_cast<u32>(bill.total());
+  r.d = static_cast<u32>(bill.of(Cause::pwc) + bill.of(Cause::walk_read) + bill.of(Cause::walk_update));
   if (t) {
-    if (t->tlb_hit) r.flags |= flag::tlb_hit;
+    if (paged && t->tlb_hit) r.flags |= flag::tlb_hit;
     r.level = t->tlb_level;
     r.size = static_cast<u8>(t->size);
     const tlb::Rights& q = t->rights;
@@ -23,7 +24,8 @@ void AccessRecorder::access(LinearAddr address, unsigned bytes, mmu::Access acce
                                (q.dirty ? right::dirty : 0) | (q.global ? right::global : 0));
     r.b = t->address.value;
   } else {
-    r.d = t.fault().error;
+    r.size = static_cast<u8>(t.fault().kind);
+    r.b = t.fault().error;
   }
   writer_.put(r);
   if (!walks_) return;
@@ -56,6 +58,7 @@ void AccessRecorder::paging(const mmu::PagingState& state) {
   r.b = state.cr4;
   r.c = static_cast<u32>(state.cr0);
   r.d = static_cast<u32>(state.efer);
+  r.n = state.ac;
   writer_.put(r);
 }
 

@@ -1,5 +1,6 @@
-// AES-NI and PCLMULQDQ (SDM vol. 2; FIPS-197; Intel's carry-less multiplication white paper). The S-box is computed, not copied:
-// the inverse in GF(2^8) followed by the affine map of FIPS-197, 5.1.1. The state is column-major: byte 4c+r is row r, column c.
+// AES-NI and PCLMULQDQ (SDM vol. 2; FIPS-197; Intel's carry-less multiplication white paper). The S-box is computed, not
+// copied: the inverse in GF(2^8) followed by the affine map of FIPS-197, 5.1.1. The state is column-major: byte 4c+r is row
+// r, column c.
 #include <array>
 
 #include "cpu/exec/lanes.h"

@@ -110,18 +110,20 @@ template <class F, class T>
 void ri(Cpu& c, const Insn& i) {
   c.set_gpr<T>(i.reg[0], F::template apply<T>(c, c.gpr<T>(i.reg[0]), static_cast<T>(i.imm)));
 }
-template <class F, class T>
-void rm(Cpu& c, const Insn& i) {
-  const T b = c.load<T>(i);
+template <class M, class F, class T>
+bool rm(Cpu& c, const Insn& i) {
+  T b;
+  if (!M::load(c, i, b)) return false;
   c.set_gpr<T>(i.reg[0], F::template apply<T>(c, c.gpr<T>(i.reg[0]), b));
+  return true;
 }
-template <class F, class T>
-void mr(Cpu& c, const Insn& i) {
-  c.update<T>(i, [&](T a) { return F::template apply<T>(c, a, c.gpr<T>(i.reg[1])); });
+template <class M, class F, class T>
+bool mr(Cpu& c, const Insn& i) {
+  return M::template update<T>(c, i, [&](T a) { return F::template apply<T>(c, a, c.gpr<T>(i.reg[1])); });
 }
-template <class F, class T>
-void mi(Cpu& c, const Insn& i) {
-  c.update<T>(i, [&](T a) { return F::template apply<T>(c, a, static_cast<T>(i.imm)); });
+template <class M, class F, class T>
+bool mi(Cpu& c, const Insn& i) {
+  return M::template update<T>(c, i, [&](T a) { return F::template apply<T>(c, a, static_cast<T>(i.imm)); });
 }
 // Forms whose result goes nowhere (CMP, TEST).
 template <class F, class T>
@@ -132,28 +134,34 @@ template <class F, class T>
 void test_ri(Cpu& c, const Insn& i) {
   F::template apply<T>(c, c.gpr<T>(i.reg[0]), static_cast<T>(i.imm));
 }
-template <class F, class T>
-void test_rm(Cpu& c, const Insn& i) {
-  const T b = c.load<T>(i);
+template <class M, class F, class T>
+bool test_rm(Cpu& c, const Insn& i) {
+  T b;
+  if (!M::load(c, i, b)) return false;
   F::template apply<T>(c, c.gpr<T>(i.reg[0]), b);
+  return true;
 }
-template <class F, class T>
-void test_mr(Cpu& c, const Insn& i) {
-  const T a = c.load<T>(i);
+template <class M, class F, class T>
+bool test_mr(Cpu& c, const Insn& i) {
+  T a;
+  if (!M::load(c, i, a)) return false;
   F::template apply<T>(c, a, c.gpr<T>(i.reg[1]));
+  return true;
 }
-template <class F, class T>
-void test_mi(Cpu& c, const Insn& i) {
-  const T a = c.load<T>(i);
+template <class M, class F, class T>
+bool test_mi(Cpu& c, const Insn& i) {
+  T a;
+  if (!M::load(c, i, a)) return false;
   F::template apply<T>(c, a, static_cast<T>(i.imm));
+  return true;
 }
 template <class F, class T>
 void one_r(Cpu& c, const Insn& i) {
   c.set_gpr<T>(i.reg[0], F::template apply<T>(c, c.gpr<T>(i.reg[0])));
 }
-template <class F, class T>
-void one_m(Cpu& c, const Insn& i) {
-  c.update<T>(i, [&](T a) { return F::template apply<T>(c, a); });
+template <class M, class F, class T>
+bool one_m(Cpu& c, const Insn& i) {
+  return M::template update<T>(c, i, [&](T a) { return F::template apply<T>(c, a); });
 }
 
 template <class F, class T>
@@ -161,22 +169,22 @@ Handler form(const Insn& i) {
   if (i.kind[0] == Operand::gpr) {
     if (i.kind[1] == Operand::gpr) return pure<rr<F, T>>;
     if (i.kind[1] == Operand::imm) return pure<ri<F, T>>;
-    return then_next<rm<F, T>>;
+    return NW_MEMORY(rm, F, T);
   }
-  return i.kind[1] == Operand::gpr ? then_next<mr<F, T>> : then_next<mi<F, T>>;
+  return i.kind[1] == Operand::gpr ? NW_MEMORY(mr, F, T) : NW_MEMORY(mi, F, T);
 }
 template <class F, class T>
 Handler test_form(const Insn& i) {
   if (i.kind[0] == Operand::gpr) {
     if (i.kind[1] == Operand::gpr) return pure<test_rr<F, T>>;
     if (i.kind[1] == Operand::imm) return pure<test_ri<F, T>>;
-    return then_next<test_rm<F, T>>;
+    return NW_MEMORY(test_rm, F, T);
   }
-  return i.kind[1] == Operand::gpr ? then_next<test_mr<F, T>> : then_next<test_mi<F, T>>;
+  return i.kind[1] == Operand::gpr ? NW_MEMORY(test_mr, F, T) : NW_MEMORY(test_mi, F, T);
 }
 template <class F, class T>
 Handler one_form(const Insn& i) {
-  return i.kind[0] == Operand::gpr ? pure<one_r<F, T>> : then_next<one_m<F, T>>;
+  return i.kind[0] == Operand::gpr ? pure<one_r<F, T>> : NW_MEMORY(one_m, F, T);
 }
 
 template <class F>

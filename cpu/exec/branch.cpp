@@ -10,6 +10,21 @@ template <unsigned width>
 void jmp_rel(Cpu& c, const Insn& i) {
   c.jump_near(static_cast<u64>(i.imm), width);
 }
+/// Targets that are canonical under every linear width need no check.
+bool surely_canonical(const Insn& i) { return i.width == 8 && is_canonical(static_cast<u64>(i.imm), 47); }
+void jmp_near(Cpu& c, const Insn& i) { c.s.rip = static_cast<u64>(i.imm); }
+template <Cc cc>
+void jcc_near(Cpu& c, const Insn& i) {
+  c.s.rip = holds<cc>(c.s.flags) ? static_cast<u64>(i.imm) : c.block_rip + i.offset + i.length;
+}
+template <class M>
+bool call_near(Cpu& c, const Insn& i) {
+  const u64 sp = c.s.gpr[RSP] - 8;
+  if (!M::store_at(c, sp, SS, c.block_rip + i.offset + i.length)) return false;
+  c.s.gpr[RSP] = sp;
+  c.s.rip = static_cast<u64>(i.imm);
+  return true;
+}
 template <class T>
 void jmp_indirect(Cpu& c, const Insn& i) {
   c.jump_near(c.read<T>(i, 0), sizeof(T));
@@ -36,6 +51,15 @@ void call_indirect(Cpu& c, const Insn& i) {
   call_to<T>(c, i, c.read<T>(i, 0));
 }
 
+template <class M>
+bool ret_near(Cpu& c, const Insn&) {
+  u64 target;
+  if (!M::load_at(c, c.s.gpr[RSP], SS, target)) return false;
+  c.jump_near(target, 8);
+  c.s.gpr[RSP] += 8;
+  return true;
+}
+
 /// RET and RET imm16: the stack pointer moves only when the target is good.
 template <class T>
 void ret(Cpu& c, const Insn& i) {
@@ -60,20 +84,24 @@ void jcc16(Cpu& c, const Insn& i) {
 }  // namespace
 
 Handler bind_jmp(const Insn& i) {
+  if (i.kind[0] == Operand::rel && surely_canonical(i)) return ends_without_fault<jmp_near>;
   if (i.kind[0] == Operand::rel) return i.width == 8 ? ending<jmp_rel<8>> : i.width == 4 ? ending<jmp_rel<4>> : ending<jmp_rel<2>>;
   return i.width == 8 ? ending<jmp_indirect<u64>> : i.width == 4 ? ending<jmp_indirect<u32>> : ending<jmp_indirect<u16>>;
 }
 
 Handler bind_call(const Insn& i) {
+  if (i.kind[0] == Operand::rel && surely_canonical(i)) return NW_MEMORY_ENDING(call_near);
   if (i.kind[0] == Operand::rel) return i.width == 8 ? ending<call_rel<u64>> : i.width == 4 ? ending<call_rel<u32>> : ending<call_rel<u16>>;
   return i.width == 8 ? ending<call_indirect<u64>> : i.width == 4 ? ending<call_indirect<u32>> : ending<call_indirect<u16>>;
 }
 
 Handler bind_ret(const Insn& i) {
+  if (i.width == 8 && i.kind[0] == Operand::none) return NW_MEMORY_ENDING(ret_near);
   return i.width == 8 ? ending<ret<u64>> : i.width == 4 ? ending<ret<u32>> : ending<ret<u16>>;
 }
 
 Handler bind_jcc(const Insn& i) {
+  if (surely_canonical(i)) return by_condition(i.op, Op::JO, []<Cc cc>() -> Handler { return ends_without_fault<jcc_near<cc>>; });
   return by_condition(i.op, Op::JO, [&]<Cc cc>() -> Handler {
     return i.width == 8 ? ending<jcc64<cc>> : i.width == 4 ? ending<jcc32<cc>> : ending<jcc16<cc>>;
   });

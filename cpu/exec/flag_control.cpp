@@ -1,5 +1,5 @@
-// STI, CLI, STAC, CLAC, PUSHF, POPF: the flags that privilege guards, with virtual-8086 and protected-mode virtual interrupts
-// (SDM vol. 2; vol. 3, 20.3, 20.4).
+// STI, CLI, STAC, CLAC, PUSHF, POPF: the flags that privilege guards, with virtual-8086 and protected-mode virtual
+// interrupts (SDM vol. 2; vol. 3, 20.3, 20.4).
 #include "cpu/bind.h"
 
 namespace nestwalk::cpu {

@@ -1,6 +1,6 @@
-// SSE floating point on the host's own SSE unit, under the guest's MXCSR: results, flags, denormals and rounding are then those
-// of the architecture by construction (SDM vol. 1, 11.5). Everything that touches MXCSR or computes is asm volatile: such
-// statements keep their order, and no compiler folds or commutes them (ADDPS of two NaNs is not commutative).
+// SSE floating point on the host's own SSE unit, under the guest's MXCSR: results, flags, denormals and rounding are then
+// those of the architecture by construction (SDM vol. 1, 11.5). Everything that touches MXCSR or computes is asm volatile:
+// such statements keep their order, and no compiler folds or commutes them (ADDPS of two NaNs is not commutative).
 #pragma once
 
 #include "cpu/exec/vector.h"
@@ -9,8 +9,8 @@ namespace nestwalk::cpu {
 
 /// MXCSR (SDM vol. 1, 10.2.3).
 namespace mxcsr {
-inline constexpr u32 ie = 1, de = 2, ze = 4, oe = 8, ue = 16, pe = 32, flags = 0x3f, daz = 0x40, masks = 0x1f80, rc_shift = 13,
-                     ftz = 0x8000;
+inline constexpr u32 ie = 1, de = 2, ze = 4, oe = 8, ue = 16, pe = 32, flags = 0x3f, daz = 0x40, masks = 0x1f80,
+                     rc_shift = 13, ftz = 0x8000;
 /// The mask bits lie seven above their flags.
 constexpr u32 unmasked(u32 value) { return ~(value >> 7) & flags; }
 }  // namespace mxcsr
@@ -28,8 +28,8 @@ NW_INLINE void merge_flags(Cpu& c, u32 found) {
   c.s.mxcsr |= found;
 }
 
-/// Runs `f`, which only executes asm volatile statements, with the guest's rounding, DAZ and FTZ; all exceptions are masked.
-/// Returns the flags it raised.
+/// Runs `f`, which only executes asm volatile statements, with the guest's rounding, DAZ and FTZ; all exceptions are
+/// masked. Returns the flags it raised.
 template <class F>
 NW_INLINE u32 under_mxcsr(u32 guest, F f) {
   constexpr u32 host = mxcsr::masks;
@@ -51,8 +51,9 @@ struct FpShape {
   unsigned elements;  ///< that are computed
 };
 
-/// The flags of `a op b` where overflow or underflow is unmasked: no result is made then, FTZ has no effect, exact tiny results
-/// count, and precision is judged as if the exponent had no bounds (SDM vol. 1, 4.9.1.4, 4.9.1.5; sse_exceptions.cpp).
+/// The flags of `a op b` where overflow or underflow is unmasked: no result is made then, FTZ has no effect, exact tiny
+/// results count, and precision is judged as if the exponent had no bounds (SDM vol. 1, 4.9.1.4, 4.9.1.5;
+/// sse_exceptions.cpp).
 NW_COLD u32 flags_when_unmasked(FpShape shape, u32 guest, const Lanes<2>& a, const Lanes<2>& b);
 
 /// One operation `a = op(a, b)` of the host, from NW_HOST_SSE: a class of Op::run and Op::kShape.
@@ -82,15 +83,15 @@ struct HostFp {
 };
 
 // The name of an instruction must be a literal in asm, which no template can supply.
-#define NW_HOST_SSE(Name, instruction, kind, is_double, elements)                                       \
-  struct Name {                                                                                         \
-    static constexpr FpShape kShape{kind, is_double, elements};                                         \
+#define NW_HOST_SSE(Name, instruction, kind, is_double, elements)                                        \
+  struct Name {                                                                                          \
+    static constexpr FpShape kShape{kind, is_double, elements};                                          \
     static NW_INLINE void run(Xmm& a, Xmm b) { asm volatile(instruction " %1, %0" : "+x"(a) : "x"(b)); } \
   }
-#define NW_HOST_ARITHMETIC(Name, instruction, kind)           \
-  NW_HOST_SSE(Name##Ps, instruction "ps", kind, false, 4);    \
-  NW_HOST_SSE(Name##Pd, instruction "pd", kind, true, 2);     \
-  NW_HOST_SSE(Name##Ss, instruction "ss", kind, false, 1);    \
+#define NW_HOST_ARITHMETIC(Name, instruction, kind)        \
+  NW_HOST_SSE(Name##Ps, instruction "ps", kind, false, 4); \
+  NW_HOST_SSE(Name##Pd, instruction "pd", kind, true, 2);  \
+  NW_HOST_SSE(Name##Ss, instruction "ss", kind, false, 1); \
   NW_HOST_SSE(Name##Sd, instruction "sd", kind, true, 1)
 
 namespace host {

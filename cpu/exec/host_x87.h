@@ -1,9 +1,10 @@
 // x87 arithmetic by the host's x87: exact results and exception flags by construction (SDM vol. 1, 8.4, 8.5).
 //
-// Each function runs one instruction under the guest's control word, unmasked exceptions included: an unmasked exception
-// only becomes a signal at the next *waiting* instruction, and the exceptions are cleared before there is one. So the host
-// also gives the response to an unmasked overflow or underflow (the scaled result). Operands and results are 80-bit images
-// and the host's stack is left empty, as the C++ ABI wants it.
+// Each function runs one instruction under the guest's control word and condition codes, unmasked exceptions included: an
+// unmasked exception only becomes a signal at the next *waiting* instruction, and the exceptions are cleared before there
+// is one. So the host also gives the response to an unmasked overflow or underflow (the scaled result), and the condition
+// codes that the manual leaves undefined. Operands and results are 80-bit images, and the host's stack is left empty, as
+// the C++ ABI wants it.
 //
 // The transcendental instructions are as exact as the host's processor makes them.
 #pragma once
@@ -19,71 +20,78 @@ struct Outcome {
   u16 status = 0;
 };
 
+/// What FLDENV loads before the instruction (32-bit protected-mode format): all registers empty, nothing pending.
+struct Environment {
+  Environment(u16 control_word, u16 conditions) : control(control_word), status(conditions) {}
+  u32 control, status, tags = 0xffff;
+  u32 pointers[4] = {};
+};
+
 inline constexpr u16 kOwnControl = 0x37f;
 
 // The texts of the instructions cannot be template arguments, hence the macros of this file.
 #define NW_X87_CLOBBERS "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "memory"
-#define NW_X87_BEGIN "fninit\n\tfldcw %[control]\n\t"
+#define NW_X87_BEGIN "fldenv %[env]\n\t"
 #define NW_X87_END "\n\tfnstsw %[status]\n\tfnclex\n\tfldcw %[own]\n\tfstpt %[value]\n\tfstpt %[second]\n\tfninit"
 #define NW_X87_OUT [status] "=m"(o.status), [value] "=m"(o.value), [second] "=m"(o.second)
 
 /// Nothing in: constants.
 #define NW_X87_0(name, text)                                                                                        \
-  inline Outcome name(u16 control) {                                                                                \
+  inline Outcome name(const Environment& env) {                                                                                \
     Outcome o;                                                                                                      \
     asm volatile(NW_X87_BEGIN text NW_X87_END                                                                       \
                  : NW_X87_OUT                                                                                       \
-                 : [control] "m"(control), [own] "m"(kOwnControl)                                                   \
+                 : [env] "m"(env), [own] "m"(kOwnControl)                                                   \
                  : NW_X87_CLOBBERS);                                                                                \
     return o;                                                                                                       \
   }
 /// ST(0) in.
 #define NW_X87_1(name, text)                                                                                        \
-  inline Outcome name(u16 control, const F80& a) {                                                                  \
+  inline Outcome name(const Environment& env, const F80& a) {                                                                  \
     Outcome o;                                                                                                      \
     asm volatile(NW_X87_BEGIN "fldt %[a]\n\t" text NW_X87_END                                                       \
                  : NW_X87_OUT                                                                                       \
-                 : [control] "m"(control), [own] "m"(kOwnControl), [a] "m"(a)                                       \
+                 : [env] "m"(env), [own] "m"(kOwnControl), [a] "m"(a)                                       \
                  : NW_X87_CLOBBERS);                                                                                \
     return o;                                                                                                       \
   }
 /// ST(0) = a and ST(1) = b in.
 #define NW_X87_2(name, text)                                                                                        \
-  inline Outcome name(u16 control, const F80& a, const F80& b) {                                                    \
+  inline Outcome name(const Environment& env, const F80& a, const F80& b) {                                                    \
     Outcome o;                                                                                                      \
     asm volatile(NW_X87_BEGIN "fldt %[b]\n\tfldt %[a]\n\t" text NW_X87_END                                          \
                  : NW_X87_OUT                                                                                       \
-                 : [control] "m"(control), [own] "m"(kOwnControl), [a] "m"(a), [b] "m"(b)                           \
+                 : [env] "m"(env), [own] "m"(kOwnControl), [a] "m"(a), [b] "m"(b)                           \
                  : NW_X87_CLOBBERS);                                                                                \
     return o;                                                                                                       \
   }
 /// Memory in, converted by the instruction itself: a load.
 #define NW_X87_LOAD(name, T, text)                                                                                  \
-  inline Outcome name(u16 control, const T& m) {                                                                    \
+  inline Outcome name(const Environment& env, const T& m) {                                                                    \
     Outcome o;                                                                                                      \
     asm volatile(NW_X87_BEGIN text " %[m]" NW_X87_END                                                               \
                  : NW_X87_OUT                                                                                       \
-                 : [control] "m"(control), [own] "m"(kOwnControl), [m] "m"(m)                                       \
+                 : [env] "m"(env), [own] "m"(kOwnControl), [m] "m"(m)                                       \
                  : NW_X87_CLOBBERS);                                                                                \
     return o;                                                                                                       \
   }
 /// ST(0) and memory in.
 #define NW_X87_1M(name, T, text)                                                                                    \
-  inline Outcome name(u16 control, const F80& a, const T& m) {                                                      \
+  inline Outcome name(const Environment& env, const F80& a, const T& m) {                                                      \
     Outcome o;                                                                                                      \
     asm volatile(NW_X87_BEGIN "fldt %[a]\n\t" text " %[m]" NW_X87_END                                               \
                  : NW_X87_OUT                                                                                       \
-                 : [control] "m"(control), [own] "m"(kOwnControl), [a] "m"(a), [m] "m"(m)                           \
+                 : [env] "m"(env), [own] "m"(kOwnControl), [a] "m"(a), [m] "m"(m)                           \
                  : NW_X87_CLOBBERS);                                                                                \
     return o;                                                                                                       \
   }
 /// ST(0) into memory; `m` is not written where an unmasked exception forbids it. Returns the status word.
 #define NW_X87_STORE(name, T, text)                                                                                 \
-  inline u16 name(u16 control, const F80& a, T& m) {                                                                \
+  inline u16 name(const Environment& env, const F80& a, T& m) {                                                                \
     u16 status;                                                                                                     \
     asm volatile(NW_X87_BEGIN "fldt %[a]\n\t" text " %[m]\n\tfnstsw %[status]\n\tfninit"                            \
                  : [status] "=m"(status), [m] "+m"(m)                                                               \
-                 : [control] "m"(control), [a] "m"(a)                                                               \
+                 : [env] "m"(env), [a] "m"(a)                                                               \
                  : NW_X87_CLOBBERS);                                                                                \
     return status;                                                                                                  \
   }

@@ -66,8 +66,8 @@ void outs(Cpu& c, const Insn& i) {
   advance(c, RSI, i, sizeof(T));
 }
 
-/// REP: RCX, RSI and RDI move with every element, so that a fault finds them right; now and then the instruction starts over,
-/// so that interrupts are not kept waiting.
+/// REP: RCX, RSI and RDI move with every element, so that a fault finds them right; now and then the instruction starts
+/// over, so that interrupts are not kept waiting.
 template <Meaning element, unsigned bytes>
 void repeated(Cpu& c, const Insn& i) {
   check_port(c, static_cast<u16>(c.s.gpr[RDX]), bytes);

@@ -1,5 +1,5 @@
-// Building blocks of integer vector meanings: element by element, saturation, pairs within a lane. All are templates over the
-// element type and the number of 64-bit words, so MMX, SSE and AVX forms share them.
+// Building blocks of integer vector meanings: element by element, saturation, pairs within a lane. All are templates over
+// the element type and the number of 64-bit words, so MMX, SSE and AVX forms share them.
 #pragma once
 
 #include <algorithm>

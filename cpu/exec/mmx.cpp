@@ -1,4 +1,5 @@
-// Leaving MMX (SDM vol. 1, 9.4.7; vol. 3, 12.2). The MMX arithmetic shares its meanings with SSE: sse_int.cpp, sse_shuffle.cpp.
+// Leaving MMX (SDM vol. 1, 9.4.7; vol. 3, 12.2). The MMX arithmetic shares its meanings with SSE: sse_int.cpp,
+// sse_shuffle.cpp.
 #include "cpu/exec/vector.h"
 
 namespace nestwalk::cpu {

@@ -20,17 +20,20 @@ template <class T>
 void mov_ri(Cpu& c, const Insn& i) {
   c.set_gpr<T>(i.reg[0], static_cast<T>(i.imm));
 }
-template <class T>
-void mov_rm(Cpu& c, const Insn& i) {
-  c.set_gpr<T>(i.reg[0], c.load<T>(i));
+template <class M, class T>
+bool mov_rm(Cpu& c, const Insn& i) {
+  T v;
+  if (!M::load(c, i, v)) return false;
+  c.set_gpr<T>(i.reg[0], v);
+  return true;
 }
-template <class T>
-void mov_mr(Cpu& c, const Insn& i) {
-  c.store<T>(i, c.gpr<T>(i.reg[1]));
+template <class M, class T>
+bool mov_mr(Cpu& c, const Insn& i) {
+  return M::store(c, i, c.gpr<T>(i.reg[1]));
 }
-template <class T>
-void mov_mi(Cpu& c, const Insn& i) {
-  c.store<T>(i, static_cast<T>(i.imm));
+template <class M, class T>
+bool mov_mi(Cpu& c, const Insn& i) {
+  return M::store(c, i, static_cast<T>(i.imm));
 }
 
 template <class T>
@@ -38,9 +41,9 @@ Handler mov(const Insn& i) {
   if (i.kind[0] == Operand::gpr) {
     if (i.kind[1] == Operand::gpr) return pure<mov_rr<T>>;
     if (i.kind[1] == Operand::imm) return pure<mov_ri<T>>;
-    return then_next<mov_rm<T>>;
+    return NW_MEMORY(mov_rm, T);
   }
-  return i.kind[1] == Operand::gpr ? then_next<mov_mr<T>> : then_next<mov_mi<T>>;
+  return i.kind[1] == Operand::gpr ? NW_MEMORY(mov_mr, T) : NW_MEMORY(mov_mi, T);
 }
 
 /// From S to the wider T, both unsigned (MOVZX) or both signed (MOVSX).
@@ -48,13 +51,16 @@ template <class T, class S>
 void extend_r(Cpu& c, const Insn& i) {
   c.set_gpr<std::make_unsigned_t<T>>(i.reg[0], static_cast<std::make_unsigned_t<T>>(static_cast<T>(c.gpr<S>(i.reg[1]))));
 }
-template <class T, class S>
-void extend_m(Cpu& c, const Insn& i) {
-  c.set_gpr<std::make_unsigned_t<T>>(i.reg[0], static_cast<std::make_unsigned_t<T>>(static_cast<T>(c.load<S>(i))));
+template <class M, class T, class S>
+bool extend_m(Cpu& c, const Insn& i) {
+  S v;
+  if (!M::load(c, i, v)) return false;
+  c.set_gpr<std::make_unsigned_t<T>>(i.reg[0], static_cast<std::make_unsigned_t<T>>(static_cast<T>(v)));
+  return true;
 }
 template <class T, class S>
 Handler extend(const Insn& i) {
-  return i.kind[1] == Operand::gpr ? pure<extend_r<T, S>> : then_next<extend_m<T, S>>;
+  return i.kind[1] == Operand::gpr ? pure<extend_r<T, S>> : NW_MEMORY(extend_m, T, S);
 }
 
 template <class T>
@@ -69,21 +75,41 @@ void lea64(Cpu& c, const Insn& i) {
 
 void nop(Cpu&, const Insn&) {}
 
-template <class T>
-void push_r(Cpu& c, const Insn& i) {
-  c.push<T>(c.gpr<T>(i.reg[0]));
+/// Outside 64-bit mode the stack is the whole way's business.
+template <class M, class T>
+NW_INLINE bool push_value(Cpu& c, T v) {
+  if constexpr (std::is_same_v<M, Filtered>) {
+    const u64 sp = c.s.gpr[RSP] - sizeof(T);
+    if (!c.long64() || !M::store_at(c, sp, SS, v)) return false;
+    c.s.gpr[RSP] = sp;
+  } else {
+    c.push<T>(v);
+  }
+  return true;
 }
-template <class T>
-void push_i(Cpu& c, const Insn& i) {
-  c.push<T>(static_cast<T>(i.imm));
+template <class M, class T>
+bool push_r(Cpu& c, const Insn& i) {
+  return push_value<M, T>(c, c.gpr<T>(i.reg[0]));
+}
+template <class M, class T>
+bool push_i(Cpu& c, const Insn& i) {
+  return push_value<M, T>(c, static_cast<T>(i.imm));
 }
 template <class T>
 void push_m(Cpu& c, const Insn& i) {
   c.push<T>(c.load<T>(i));
 }
-template <class T>
-void pop_r(Cpu& c, const Insn& i) {
-  c.set_gpr<T>(i.reg[0], c.pop<T>());
+template <class M, class T>
+bool pop_r(Cpu& c, const Insn& i) {
+  T v;
+  if constexpr (std::is_same_v<M, Filtered>) {
+    if (!c.long64() || !M::load_at(c, c.s.gpr[RSP], SS, v)) return false;
+    c.s.gpr[RSP] += sizeof(T);
+  } else {
+    v = c.pop<T>();
+  }
+  c.set_gpr<T>(i.reg[0], v);
+  return true;
 }
 /// An address that uses the stack pointer sees it already moved; on a fault it goes back.
 template <class T>
@@ -145,14 +171,14 @@ Handler bind_nop(const Insn&) { return pure<nop>; }
 
 Handler bind_push(const Insn& i) {
   if (i.kind[0] == Operand::seg) return bind_push_seg(i);
-  if (i.kind[0] == Operand::gpr) return i.width == 8 ? then_next<push_r<u64>> : i.width == 4 ? then_next<push_r<u32>> : then_next<push_r<u16>>;
-  if (i.kind[0] == Operand::imm) return i.width == 8 ? then_next<push_i<u64>> : i.width == 4 ? then_next<push_i<u32>> : then_next<push_i<u16>>;
+  if (i.kind[0] == Operand::gpr) return i.width == 8 ? NW_MEMORY(push_r, u64) : i.width == 4 ? NW_MEMORY(push_r, u32) : NW_MEMORY(push_r, u16);
+  if (i.kind[0] == Operand::imm) return i.width == 8 ? NW_MEMORY(push_i, u64) : i.width == 4 ? NW_MEMORY(push_i, u32) : NW_MEMORY(push_i, u16);
   return i.width == 8 ? then_next<push_m<u64>> : i.width == 4 ? then_next<push_m<u32>> : then_next<push_m<u16>>;
 }
 
 Handler bind_pop(const Insn& i) {
   if (i.kind[0] == Operand::seg) return bind_pop_seg(i);
-  if (i.kind[0] == Operand::gpr) return i.width == 8 ? then_next<pop_r<u64>> : i.width == 4 ? then_next<pop_r<u32>> : then_next<pop_r<u16>>;
+  if (i.kind[0] == Operand::gpr) return i.width == 8 ? NW_MEMORY(pop_r, u64) : i.width == 4 ? NW_MEMORY(pop_r, u32) : NW_MEMORY(pop_r, u16);
   return i.width == 8 ? then_next<pop_m<u64>> : i.width == 4 ? then_next<pop_m<u32>> : then_next<pop_m<u16>>;
 }
 

@@ -1,5 +1,5 @@
-// Conversions between integers, single and double precision (SDM vol. 2, CVT...; vol. 1, 11.4.1.5). The host converts, so the
-// integer indefinite value and the flags come with the result.
+// Conversions between integers, single and double precision (SDM vol. 2, CVT...; vol. 1, 11.4.1.5). The host converts, so
+// the integer indefinite value and the flags come with the result.
 #include "cpu/exec/host_sse.h"
 
 namespace nestwalk::cpu {
@@ -11,7 +11,8 @@ Handler vector_to_vector(const Insn& i) {
   return xmm_only<HostFp<Op>, Bytes>(i);
 }
 
-// ---- MMX operands --------------------------------------------------------------------------------------------------------
+// ---- MMX operands
+// --------------------------------------------------------------------------------------------------------
 
 /// CVTPI2PS: two integers of an MMX register or memory; the upper half of the destination stays. Memory forms do not switch
 /// to MMX; register forms do so even if #XM follows.
@@ -27,7 +28,8 @@ void from_mmx(Cpu& c, const Insn& i) {
   set_vector_reg<2>(c, i.reg[0], r);
 }
 
-/// CVTPS2PI, CVTPD2PI and their truncating forms. The single-precision source is 64 bits wide: elements above raise nothing.
+/// CVTPS2PI, CVTPD2PI and their truncating forms. The single-precision source is 64 bits wide: elements above raise
+/// nothing.
 template <class Op, unsigned Bytes>
 void to_mmx(Cpu& c, const Insn& i) {
   require_sse(c);
@@ -38,17 +40,18 @@ void to_mmx(Cpu& c, const Insn& i) {
   set_vector_reg<1>(c, i.reg[0], {{host_op<Op>(c, b, b).q[0]}});
 }
 
-// ---- general registers -----------------------------------------------------------------------------------------------------
+// ---- general registers
+// -----------------------------------------------------------------------------------------------------
 
-#define NW_HOST_FROM_GPR(Name, instruction)                                                                         \
-  struct Name {                                                                                                     \
-    static NW_INLINE void run(Xmm& a, u32 b) { asm volatile(instruction "l %1, %0" : "+x"(a) : "r"(b)); }          \
-    static NW_INLINE void run(Xmm& a, u64 b) { asm volatile(instruction "q %1, %0" : "+x"(a) : "r"(b)); }          \
+#define NW_HOST_FROM_GPR(Name, instruction)                                                               \
+  struct Name {                                                                                           \
+    static NW_INLINE void run(Xmm& a, u32 b) { asm volatile(instruction "l %1, %0" : "+x"(a) : "r"(b)); } \
+    static NW_INLINE void run(Xmm& a, u64 b) { asm volatile(instruction "q %1, %0" : "+x"(a) : "r"(b)); } \
   }
-#define NW_HOST_TO_GPR(Name, instruction)                                                                           \
-  struct Name {                                                                                                     \
-    static NW_INLINE void run(u32& r, Xmm b) { asm volatile(instruction " %1, %0" : "=r"(r) : "x"(b)); }           \
-    static NW_INLINE void run(u64& r, Xmm b) { asm volatile(instruction " %1, %0" : "=r"(r) : "x"(b)); }           \
+#define NW_HOST_TO_GPR(Name, instruction)                                                                \
+  struct Name {                                                                                          \
+    static NW_INLINE void run(u32& r, Xmm b) { asm volatile(instruction " %1, %0" : "=r"(r) : "x"(b)); } \
+    static NW_INLINE void run(u64& r, Xmm b) { asm volatile(instruction " %1, %0" : "=r"(r) : "x"(b)); } \
   }
 NW_HOST_FROM_GPR(Cvtsi2ss, "cvtsi2ss");
 NW_HOST_FROM_GPR(Cvtsi2sd, "cvtsi2sd");

@@ -1,7 +1,7 @@
-// MXCSR flags of arithmetic whose overflow or underflow exception is unmasked (SDM vol. 1, 4.9.1.4, 4.9.1.5, 11.5.2). The host
-// computes with every exception masked, and three things differ then: FTZ works, an exact tiny result raises nothing, and
-// precision is judged after the exponent was forced into range. The last is found by computing in the next wider format,
-// where nothing can leave the range: the result is exact iff it is exact there and its significand is short enough.
+// MXCSR flags of arithmetic whose overflow or underflow exception is unmasked (SDM vol. 1, 4.9.1.4, 4.9.1.5, 11.5.2). The
+// host computes with every exception masked, and three things differ then: FTZ works, an exact tiny result raises nothing,
+// and precision is judged after the exponent was forced into range. The last is found by computing in the next wider
+// format, where nothing can leave the range: the result is exact iff it is exact there and its significand is short enough.
 #include <bit>
 
 #include "cpu/exec/host_sse.h"
@@ -82,7 +82,8 @@ u64 operand(u64 raw, bool is_double, u32 guest) {
 bool inexact_element(FpShape shape, u64 a, u64 b) {
   if (shape.kind == Fp::narrow) return significant_bits(std::bit_cast<double>(b)) > 24;
   if (shape.is_double) return inexact_unbounded(shape.kind, std::bit_cast<double>(a), std::bit_cast<double>(b));
-  return inexact_unbounded(shape.kind, std::bit_cast<float>(static_cast<u32>(a)), std::bit_cast<float>(static_cast<u32>(b)));
+  return inexact_unbounded(shape.kind, std::bit_cast<float>(static_cast<u32>(a)),
+                           std::bit_cast<float>(static_cast<u32>(b)));
 }
 
 u32 element_flags(FpShape shape, u32 guest, u64 a, u64 b) {

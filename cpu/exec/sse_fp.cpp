@@ -11,7 +11,7 @@ namespace {
 template <class Op>
 Handler host_fp(const Insn& i) {
   constexpr unsigned element = Op::kShape.is_double ? 8 : 4;
-  return xmm_only<HostFp<Op>, Op::kShape.elements == 1 ? element : 16>(i);
+  return xmm_only < HostFp<Op>, Op::kShape.elements == 1 ? element : 16 > (i);
 }
 
 // ---- numbers as bits ---------------------------------------------------------------------------------------------------
@@ -31,7 +31,8 @@ struct Format {
 
 // ---- ADDSUB, HADD, HSUB ------------------------------------------------------------------------------------------------
 
-/// a - b in the even elements, a + b in the odd ones: b's sign is flipped where a difference is wanted. A NaN keeps its sign.
+/// a - b in the even elements, a + b in the odd ones: b's sign is flipped where a difference is wanted. A NaN keeps its
+/// sign.
 template <class T, class AddOp>
 struct AddSub {
   Lanes<2> operator()(Cpu& c, const Lanes<2>& a, Lanes<2> b) const {
@@ -58,8 +59,9 @@ struct HorizontalFp {
 
 // ---- DPPS, DPPD --------------------------------------------------------------------------------------------------------
 
-/// Products chosen by imm's upper half, summed by pairs, then given to the elements of imm's lower half. Every element gets a
-/// sum of its own: they differ in which of several NaNs survives (the manual leaves it open; this is what Intel's cores do).
+/// Products chosen by imm's upper half, summed by pairs, then given to the elements of imm's lower half. Every element gets
+/// a sum of its own: they differ in which of several NaNs survives (the manual leaves it open; this is what Intel's cores
+/// do).
 template <class T, class MulOp, class AddOp>
 struct DotProduct {
   static constexpr unsigned n = Lanes<2>::count<T>;
@@ -84,13 +86,16 @@ struct DotProduct {
   }
 };
 
-// ---- CMPPS ... -----------------------------------------------------------------------------------------------------------
+// ---- CMPPS ...
+// -----------------------------------------------------------------------------------------------------------
 
-#define NW_HOST_COMPARE(Name, instruction, is_double, elements)                                                               \
-  template <int predicate>                                                                                                    \
-  struct Name {                                                                                                               \
-    static constexpr FpShape kShape{Fp::other, is_double, elements};                                                          \
-    static NW_INLINE void run(Xmm& a, Xmm b) { asm volatile(instruction " %2, %1, %0" : "+x"(a) : "x"(b), "i"(predicate)); } \
+#define NW_HOST_COMPARE(Name, instruction, is_double, elements)                   \
+  template <int predicate>                                                        \
+  struct Name {                                                                   \
+    static constexpr FpShape kShape{Fp::other, is_double, elements};              \
+    static NW_INLINE void run(Xmm& a, Xmm b) {                                    \
+      asm volatile(instruction " %2, %1, %0" : "+x"(a) : "x"(b), "i"(predicate)); \
+    }                                                                             \
   }
 NW_HOST_COMPARE(CmpPs, "cmpps", false, 4);
 NW_HOST_COMPARE(CmpPd, "cmppd", true, 2);
@@ -113,13 +118,14 @@ Handler compare(const Insn& i) {
   }
 }
 
-// ---- COMISS ... ----------------------------------------------------------------------------------------------------------
+// ---- COMISS ...
+// ----------------------------------------------------------------------------------------------------------
 
-#define NW_HOST_COMI(Name, instruction)                                                 \
-  struct Name {                                                                         \
-    static NW_INLINE void run(Xmm a, Xmm b, bool& cf, bool& pf, bool& zf) {             \
+#define NW_HOST_COMI(Name, instruction)                                                             \
+  struct Name {                                                                                     \
+    static NW_INLINE void run(Xmm a, Xmm b, bool& cf, bool& pf, bool& zf) {                         \
       asm volatile(instruction " %4, %3" : "=@ccc"(cf), "=@ccp"(pf), "=@ccz"(zf) : "x"(a), "x"(b)); \
-    }                                                                                   \
+    }                                                                                               \
   }
 NW_HOST_COMI(Comiss, "comiss");
 NW_HOST_COMI(Comisd, "comisd");
@@ -142,7 +148,8 @@ Handler to_flags(const Insn& i) {
                                    : then_next<compare_to_flags<Op, Bytes, Source::reg>>;
 }
 
-// ---- ROUNDPS ... ---------------------------------------------------------------------------------------------------------
+// ---- ROUNDPS ...
+// ---------------------------------------------------------------------------------------------------------
 
 /// v rounded to an integer value in its own format; mode as MXCSR.RC: nearest even, down, up, towards zero.
 template <class T>

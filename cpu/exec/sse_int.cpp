@@ -1,5 +1,5 @@
-// Packed integer arithmetic, comparison, logic and shifts of MMX, SSE2, SSSE3, SSE4.1 and SSE4.2 (SDM vol. 2, 4 and 5, under
-// the names of the instructions).
+// Packed integer arithmetic, comparison, logic and shifts of MMX, SSE2, SSSE3, SSE4.1 and SSE4.2 (SDM vol. 2, 4 and 5,
+// under the names of the instructions).
 #include "cpu/exec/lanes.h"
 
 namespace nestwalk::cpu {
@@ -71,7 +71,8 @@ struct MinimumPosition {
   }
 };
 
-// ---- shifts: the count is the lowest 64 bits of the source, and a count beyond the element shifts everything out ----------
+// ---- shifts: the count is the lowest 64 bits of the source, and a count beyond the element shifts everything out
+// ----------
 
 using Left = decltype([](auto v, u64 n) { return n < kBits<decltype(v)> ? v << n : 0; });
 using Right = decltype([](auto v, u64 n) { return n < kBits<decltype(v)> ? v >> n : 0; });
@@ -105,7 +106,8 @@ struct ShiftBytes {
 template <class F>
 Handler shift(const Insn& i) {
   if (i.kind[1] != Operand::imm) return mmx_or_xmm<F>(i);
-  return i.kind[0] == Operand::mmx ? then_next<vector_op<F, 1, 8, Source::imm>> : then_next<vector_op<F, 2, 16, Source::imm>>;
+  return i.kind[0] == Operand::mmx ? then_next<vector_op<F, 1, 8, Source::imm>>
+                                   : then_next<vector_op<F, 2, 16, Source::imm>>;
 }
 
 }  // namespace

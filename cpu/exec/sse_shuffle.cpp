@@ -1,5 +1,5 @@
-// Moving elements about: unpack, pack, shuffle, blend, align, extend, duplicate, insert and extract (SDM vol. 2, under the names
-// of the instructions). Wider registers repeat the pattern in every 128-bit lane.
+// Moving elements about: unpack, pack, shuffle, blend, align, extend, duplicate, insert and extract (SDM vol. 2, under the
+// names of the instructions). Wider registers repeat the pattern in every 128-bit lane.
 #include "cpu/exec/lanes.h"
 
 namespace nestwalk::cpu {
@@ -146,7 +146,8 @@ struct Extend {
   template <unsigned N>
   Lanes<N> operator()(const Lanes<N>&, const Lanes<N>& b) const {
     Lanes<N> r;
-    for (unsigned k = 0; k < Lanes<N>::template count<To>; ++k) r.template set<To>(k, static_cast<To>(b.template get<From>(k)));
+    for (unsigned k = 0; k < Lanes<N>::template count<To>; ++k)
+      r.template set<To>(k, static_cast<To>(b.template get<From>(k)));
     return r;
   }
 };
@@ -319,7 +320,8 @@ Handler bind_element(const Insn& i) {
     case Op::PEXTRD:
     case Op::EXTRACTPS: return then_next<extract_element<u32, 2>>;
     case Op::PEXTRQ: return then_next<extract_element<u64, 2>>;
-    case Op::INSERTPS: return i.kind[1] == Operand::mem ? then_next<insertps<Source::mem>> : then_next<insertps<Source::reg>>;
+    case Op::INSERTPS:
+      return i.kind[1] == Operand::mem ? then_next<insertps<Source::mem>> : then_next<insertps<Source::reg>>;
     default: return nullptr;
   }
 }

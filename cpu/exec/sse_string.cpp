@@ -1,5 +1,5 @@
-// PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM (SDM vol. 2, 4.1 "Imm8 control byte operation"). The first operand is the set, the
-// ranges or the pattern; the second is the text.
+// PCMPESTRI, PCMPESTRM, PCMPISTRI, PCMPISTRM (SDM vol. 2, 4.1 "Imm8 control byte operation"). The first operand is the set,
+// the ranges or the pattern; the second is the text.
 #include <bit>
 
 #include "cpu/exec/vector.h"
@@ -16,7 +16,7 @@ struct Control {
   bool is_signed() const { return imm & 2; }
   unsigned aggregation() const { return imm >> 2 & 3; }
   bool negative() const { return imm & 0x10; }
-  bool masked() const { return imm & 0x20; }      ///< polarity concerns valid elements of the text only
+  bool masked() const { return imm & 0x20; }        ///< polarity concerns valid elements of the text only
   bool upper_choice() const { return imm & 0x40; }  ///< index: most significant; mask: expanded to elements
   unsigned count() const { return words() ? 8 : 16; }
 };

@@ -23,7 +23,8 @@ void respect_umip(Cpu& c) {
   if ((c.s.cr4 & mmu::cr4::umip) && c.s.cpl) c.gp();
 }
 
-// ---- GDTR, IDTR, LDTR, TR ------------------------------------------------------------------------------------------------
+// ---- GDTR, IDTR, LDTR, TR
+// ------------------------------------------------------------------------------------------------
 
 TableRegister load_table(Cpu& c, const Insn& i) {
   c.require_cpl0();
@@ -90,7 +91,8 @@ void str(Cpu& c, const Insn& i) {
   write_word(c, i, c.s.tr.selector);
 }
 
-// ---- segment queries -----------------------------------------------------------------------------------------------------
+// ---- segment queries
+// -----------------------------------------------------------------------------------------------------
 
 /// The descriptor, when this privilege may see it.
 std::optional<Entry> visible_entry(Cpu& c, u16 selector) {
@@ -158,7 +160,8 @@ void arpl(Cpu& c, const Insn& i) {
   c.s.flags.set_zf(raised);
 }
 
-// ---- control and debug registers -------------------------------------------------------------------------------------------
+// ---- control and debug registers
+// -------------------------------------------------------------------------------------------
 
 u64 at_mode_width(const Cpu& c, u64 v) { return c.long64() ? v : static_cast<u32>(v); }
 
@@ -221,7 +224,8 @@ void xsetbv(Cpu& c, const Insn&) {
   c.s.xcr0 = value;
 }
 
-// ---- invalidation and caches -------------------------------------------------------------------------------------------------
+// ---- invalidation and caches
+// -------------------------------------------------------------------------------------------------
 
 void invlpg(Cpu& c, const Insn& i) {
   c.require_cpl0();
@@ -253,7 +257,8 @@ void halt(Cpu& c, const Insn&) {
   c.request_attention();
 }
 
-// ---- CPUID, MSRs, time -------------------------------------------------------------------------------------------------------
+// ---- CPUID, MSRs, time
+// -------------------------------------------------------------------------------------------------------
 
 void cpuid(Cpu& c, const Insn&) {
   CpuidDynamic now;
@@ -299,7 +304,8 @@ void rdpid(Cpu& c, const Insn& i) { put_register(c, i.reg[0], c.s.tsc_aux); }
 /// CPUID leaf 0AH says that there are no counters.
 void rdpmc(Cpu& c, const Insn&) { c.gp(); }
 
-// ---- segment bases -----------------------------------------------------------------------------------------------------------
+// ---- segment bases
+// -----------------------------------------------------------------------------------------------------------
 
 void require_fsgsbase(Cpu& c) {
   if (!c.long64() || !(c.s.cr4 & mmu::cr4::fsgsbase)) c.ud();

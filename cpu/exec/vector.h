@@ -1,6 +1,6 @@
-// Vector registers as operands: MMX (64 bits), XMM (128), later YMM (256) are arrays of 64-bit words, and a meaning is a function
-// object on such arrays. This file reads the operands, makes the checks of SDM vol. 2, 2.4 (exception classes) and writes the
-// result, so that a meaning is nothing but its arithmetic.
+// Vector registers as operands: MMX (64 bits), XMM (128), later YMM (256) are arrays of 64-bit words, and a meaning is a
+// function object on such arrays. This file reads the operands, makes the checks of SDM vol. 2, 2.4 (exception classes) and
+// writes the result, so that a meaning is nothing but its arithmetic.
 #pragma once
 
 #include <type_traits>

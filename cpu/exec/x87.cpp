@@ -12,12 +12,12 @@ constexpr u16 kCompared = fsw::c0 | fsw::c2 | fsw::c3;
 
 // ---- arithmetic --------------------------------------------------------------------------------------------------------
 
-constexpr auto kAdd = [](u16 control, const auto&... v) { return host::add(control, v...); };
-constexpr auto kSub = [](u16 control, const auto&... v) { return host::sub(control, v...); };
-constexpr auto kSubr = [](u16 control, const auto&... v) { return host::subr(control, v...); };
-constexpr auto kMul = [](u16 control, const auto&... v) { return host::mul(control, v...); };
-constexpr auto kDiv = [](u16 control, const auto&... v) { return host::div(control, v...); };
-constexpr auto kDivr = [](u16 control, const auto&... v) { return host::divr(control, v...); };
+constexpr auto kAdd = [](const host::Environment& e, const auto&... v) { return host::add(e, v...); };
+constexpr auto kSub = [](const host::Environment& e, const auto&... v) { return host::sub(e, v...); };
+constexpr auto kSubr = [](const host::Environment& e, const auto&... v) { return host::subr(e, v...); };
+constexpr auto kMul = [](const host::Environment& e, const auto&... v) { return host::mul(e, v...); };
+constexpr auto kDiv = [](const host::Environment& e, const auto&... v) { return host::div(e, v...); };
+constexpr auto kDivr = [](const host::Environment& e, const auto&... v) { return host::divr(e, v...); };
 
 /// ST(d) = ST(d) op ST(s), then perhaps a pop.
 template <auto op, bool pops>
@@ -29,8 +29,8 @@ void arithmetic(Cpu& c, const Insn& i) {
     if (!f.stack_fault(false)) return;
     f.set(d, kIndefinite);
   } else {
-    const auto o = op(f.x.control, f.st(d), f.st(s));
-    if (!f.settle(o.status, fsw::c1)) return;
+    const auto o = op(f.environment(), f.st(d), f.st(s));
+    if (!f.settle(o.status)) return;
     f.set(d, o.value);
   }
   if constexpr (pops) f.pop();
@@ -46,8 +46,8 @@ void arithmetic_memory(Cpu& c, const Insn& i) {
     if (f.stack_fault(false)) f.set(0, kIndefinite);
     return;
   }
-  const auto o = op(f.x.control, f.st(0), m);
-  if (f.settle(o.status, fsw::c1)) f.set(0, o.value);
+  const auto o = op(f.environment(), f.st(0), m);
+  if (f.settle(o.status)) f.set(0, o.value);
 }
 
 template <auto op>
@@ -62,8 +62,8 @@ Handler bind_integer(const Insn& i) {
 
 // ---- comparisons ---------------------------------------------------------------------------------------------------------
 
-constexpr auto kCompare = [](u16 control, const auto&... v) { return host::compare(control, v...); };
-constexpr auto kCompareQuietly = [](u16 control, const auto&... v) { return host::compare_quietly(control, v...); };
+constexpr auto kCompare = [](const host::Environment& e, const auto&... v) { return host::compare(e, v...); };
+constexpr auto kCompareQuietly = [](const host::Environment& e, const auto&... v) { return host::compare_quietly(e, v...); };
 
 /// The register operand: the last one that is an x87 register (some forms name ST(0) first); ST(1) where none is named.
 unsigned other_register(const Insn& i) {
@@ -88,7 +88,7 @@ void compare(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   f.operands_ready();
   const unsigned s = other_register(i);
-  const bool done = f.empty(0) || f.empty(s) ? compare_empty(f) : set_compared(f, op(f.x.control, f.st(0), f.st(s)).status);
+  const bool done = f.empty(0) || f.empty(s) ? compare_empty(f) : set_compared(f, op(f.environment(), f.st(0), f.st(s)).status);
   for (unsigned n = 0; done && n < pops; ++n) f.pop();
 }
 
@@ -97,7 +97,7 @@ void compare_memory(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   const T m = c.load<T>(i);
   f.operands_ready();
-  const bool done = f.empty(0) ? compare_empty(f) : set_compared(f, host::compare(f.x.control, f.st(0), m).status);
+  const bool done = f.empty(0) ? compare_empty(f) : set_compared(f, host::compare(f.environment(), f.st(0), m).status);
   for (unsigned n = 0; done && n < pops; ++n) f.pop();
 }
 
@@ -112,7 +112,7 @@ void compare_to_flags(Cpu& c, const Insn& i) {
   if (f.empty(0) || f.empty(s)) {
     done = f.stack_fault(false);
   } else {
-    result = op(f.x.control, f.st(0), f.st(s)).status;
+    result = op(f.environment(), f.st(0), f.st(s)).status;
     done = !f.signal(result, kBeforeOperation);
   }
   c.s.flags.unpack((result & fsw::c0 ? fl::cf : 0) | (result & fsw::c2 ? fl::pf : 0) | (result & fsw::c3 ? fl::zf : 0));
@@ -125,13 +125,13 @@ void test(Cpu& c, const Insn& i) {
   if (f.empty(0))
     compare_empty(f);
   else
-    set_compared(f, host::compare_zero(f.x.control, f.st(0)).status);
+    set_compared(f, host::compare_zero(f.environment(), f.st(0)).status);
 }
 void examine(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   f.operands_ready();
   const u16 sign = f.st(0).sign_exponent >> 15 ? fsw::c1 : 0;
-  f.conditions(fsw::conditions, f.empty(0) ? fsw::c3 | fsw::c0 | sign : host::examine(f.x.control, f.st(0)).status);
+  f.conditions(fsw::conditions, f.empty(0) ? fsw::c3 | fsw::c0 | sign : host::examine(f.environment(), f.st(0)).status);
 }
 
 template <unsigned pops>
@@ -146,52 +146,55 @@ Handler bind_compare_integer(const Insn& i) {
 
 // ---- functions of ST(0), of ST(0) and ST(1) --------------------------------------------------------------------------------
 
-/// ST(0) = op(ST(0)). `mask`: the condition codes that the instruction defines.
-template <host::Outcome (*op)(u16, const F80&), u16 mask>
+/// ST(0) = op(ST(0)). `cleared`: condition codes that an empty register clears besides C1.
+template <host::Outcome (*op)(const host::Environment&, const F80&), u16 cleared = 0>
 void function(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   f.operands_ready();
   if (f.empty(0)) {
+    f.conditions(cleared, 0);
     if (f.stack_fault(false)) f.set(0, kIndefinite);
     return;
   }
-  const auto o = op(f.x.control, f.st(0));
-  if (f.settle(o.status, mask)) f.set(0, o.value);
+  const auto o = op(f.environment(), f.st(0));
+  if (f.settle(o.status)) f.set(0, o.value);
 }
 
 /// One value becomes two: FSINCOS, FPTAN, FXTRACT. C2: the argument was out of range and nothing happened.
-template <host::Outcome (*op)(u16, const F80&), u16 mask>
+template <host::Outcome (*op)(const host::Environment&, const F80&), u16 cleared = 0>
 void function_pushing(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   f.operands_ready();
   const bool overflow = !f.empty(7);
   if (f.empty(0) || overflow) {
+    f.conditions(cleared, 0);
     if (!f.stack_fault(!f.empty(0))) return;
     f.set(0, kIndefinite);
     f.push(kIndefinite);
     return;
   }
-  const auto o = op(f.x.control, f.st(0));
-  if (!f.settle(o.status, mask) || (o.status & mask & fsw::c2)) return;
+  const auto o = op(f.environment(), f.st(0));
+  if (!f.settle(o.status) || (o.status & cleared & fsw::c2)) return;
   f.set(0, o.second);
   f.push(o.value);
 }
 
 /// ST(0) = op(ST(0), ST(1)): FPREM, FPREM1, FSCALE.
-template <host::Outcome (*op)(u16, const F80&, const F80&), u16 mask>
+template <host::Outcome (*op)(const host::Environment&, const F80&, const F80&), u16 cleared = 0>
 void function_of_two(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   f.operands_ready();
   if (f.empty(0) || f.empty(1)) {
+    f.conditions(cleared, 0);
     if (f.stack_fault(false)) f.set(0, kIndefinite);
     return;
   }
-  const auto o = op(f.x.control, f.st(0), f.st(1));
-  if (f.settle(o.status, mask)) f.set(0, o.value);
+  const auto o = op(f.environment(), f.st(0), f.st(1));
+  if (f.settle(o.status)) f.set(0, o.value);
 }
 
 /// ST(1) = op(ST(0), ST(1)), pop: FPATAN, FYL2X, FYL2XP1.
-template <host::Outcome (*op)(u16, const F80&, const F80&)>
+template <host::Outcome (*op)(const host::Environment&, const F80&, const F80&)>
 void function_popping(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   f.operands_ready();
@@ -199,8 +202,8 @@ void function_popping(Cpu& c, const Insn& i) {
   if (f.empty(0) || f.empty(1)) {
     if (!f.stack_fault(false)) return;
   } else {
-    const auto o = op(f.x.control, f.st(0), f.st(1));
-    if (!f.settle(o.status, fsw::c1)) return;
+    const auto o = op(f.environment(), f.st(0), f.st(1));
+    if (!f.settle(o.status)) return;
     result = o.value;
   }
   f.set(1, result);
@@ -217,7 +220,7 @@ void push_new(X87Work& f, F&& make) {
     return;
   }
   const host::Outcome o = make();
-  if (f.settle(o.status, 0, fsw::ie)) {
+  if (f.settle(o.status, fsw::ie)) {
     f.conditions(fsw::c1, 0);
     f.push(o.value);
   }
@@ -228,19 +231,19 @@ void load(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   const T m = c.load<T>(i);
   f.operands_ready();
-  push_new(f, [&] { return host::load(f.x.control, m); });
+  push_new(f, [&] { return host::load(f.environment(), m); });
 }
 void load_extended(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   const F80 v = value_of(c.load<Bytes10>(i));
   f.operands_ready();
-  push_new(f, [&] { return host::Outcome{v, {}, 0}; });
+  push_new(f, [&] { return host::Outcome{v, {}, static_cast<u16>(f.x.status & fsw::conditions)}; });
 }
 void load_decimal(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   const F80 v = value_of(c.load<Bytes10>(i));
   f.operands_ready();
-  push_new(f, [&] { return host::load_decimal(f.x.control, v); });
+  push_new(f, [&] { return host::load_decimal(f.environment(), v); });
 }
 void load_register(Cpu& c, const Insn& i) {
   X87Work f(c, i);
@@ -250,13 +253,13 @@ void load_register(Cpu& c, const Insn& i) {
     if (f.stack_fault(false)) f.push(kIndefinite);
     return;
   }
-  push_new(f, [&] { return host::Outcome{f.st(s), {}, 0}; });
+  push_new(f, [&] { return host::Outcome{f.st(s), {}, static_cast<u16>(f.x.status & fsw::conditions)}; });
 }
-template <host::Outcome (*constant)(u16)>
+template <host::Outcome (*constant)(const host::Environment&)>
 void load_constant(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   f.operands_ready();
-  push_new(f, [&] { return constant(f.x.control); });
+  push_new(f, [&] { return constant(f.environment()); });
 }
 
 // ---- stores --------------------------------------------------------------------------------------------------------------
@@ -268,7 +271,7 @@ inline constexpr float kIndefiniteAs<float> = __builtin_bit_cast(float, 0xffc000
 template <>
 inline constexpr double kIndefiniteAs<double> = __builtin_bit_cast(double, 0xfff8000000000000);
 
-/// Converts ST(0) by `convert(control, value, image)`, stores the image by `put`, and pops. An unmasked exception of the
+/// Converts ST(0) by `convert(environment, value, image)`, stores the image by `put`, and pops. An unmasked exception of the
 /// conversion leaves memory and stack alone.
 template <bool pops, class T, class Convert, class Put>
 void store_as(Cpu& c, const Insn& i, T indefinite, Convert convert, Put put) {
@@ -279,38 +282,38 @@ void store_as(Cpu& c, const Insn& i, T indefinite, Convert convert, Put put) {
   if (underflow) {
     status = fsw::ie;
   } else {
-    status = convert(f.x.control, f.st(0), image);
+    status = convert(f.environment(), f.st(0), image);
   }
   // The store may fault, and then nothing has happened: it goes before the flags.
   if (!(status & ~f.x.control & kBeforeStore)) put(image);
   f.operands_ready();
-  if (underflow ? !f.stack_fault(false) : !f.settle(status, fsw::c1, kBeforeStore)) return;
+  if (underflow ? !f.stack_fault(false) : !f.settle(status, kBeforeStore)) return;
   if constexpr (pops) f.pop();
 }
 
 template <class T, bool pops>
 void store(Cpu& c, const Insn& i) {
   store_as<pops>(
-      c, i, kIndefiniteAs<T>, [](u16 control, const F80& v, T& m) { return host::store(control, v, m); },
+      c, i, kIndefiniteAs<T>, [](const host::Environment& e, const F80& v, T& m) { return host::store(e, v, m); },
       [&](const T& m) { c.store<T>(i, m); });
 }
 template <class T>
 void store_truncated(Cpu& c, const Insn& i) {
   store_as<true>(
-      c, i, kIndefiniteAs<T>, [](u16 control, const F80& v, T& m) { return host::truncate(control, v, m); },
+      c, i, kIndefiniteAs<T>, [](const host::Environment& e, const F80& v, T& m) { return host::truncate(e, v, m); },
       [&](const T& m) { c.store<T>(i, m); });
 }
 void store_decimal(Cpu& c, const Insn& i) {
   store_as<true>(
-      c, i, kIndefinite, [](u16 control, const F80& v, F80& m) { return host::store_decimal(control, v, m); },
+      c, i, kIndefinite, [](const host::Environment& e, const F80& v, F80& m) { return host::store_decimal(e, v, m); },
       [&](const F80& m) { c.store<Bytes10>(i, image_of(m)); });
 }
 void store_extended(Cpu& c, const Insn& i) {
   store_as<true>(
       c, i, kIndefinite,
-      [](u16, const F80& v, F80& m) {
+      [](const host::Environment& e, const F80& v, F80& m) {
         m = v;
-        return u16{0};
+        return static_cast<u16>(e.status & ~fsw::c1);
       },
       [&](const F80& m) { c.store<Bytes10>(i, image_of(m)); });
 }
@@ -425,17 +428,17 @@ Handler bind_fucomip(const Insn&) { return then_next<compare_to_flags<kCompareQu
 Handler bind_ftst(const Insn&) { return then_next<test>; }
 Handler bind_fxam(const Insn&) { return then_next<examine>; }
 
-Handler bind_fsqrt(const Insn&) { return then_next<function<host::square_root, fsw::c1>>; }
-Handler bind_frndint(const Insn&) { return then_next<function<host::round_to_integer, fsw::c1>>; }
-Handler bind_f2xm1(const Insn&) { return then_next<function<host::power_of_two, fsw::c1>>; }
-Handler bind_fsin(const Insn&) { return then_next<function<host::sine, fsw::c1 | fsw::c2>>; }
-Handler bind_fcos(const Insn&) { return then_next<function<host::cosine, fsw::c1 | fsw::c2>>; }
-Handler bind_fsincos(const Insn&) { return then_next<function_pushing<host::sine_cosine, fsw::c1 | fsw::c2>>; }
-Handler bind_fptan(const Insn&) { return then_next<function_pushing<host::tangent, fsw::c1 | fsw::c2>>; }
-Handler bind_fxtract(const Insn&) { return then_next<function_pushing<host::extract, fsw::c1>>; }
-Handler bind_fscale(const Insn&) { return then_next<function_of_two<host::scale, fsw::c1>>; }
-Handler bind_fprem(const Insn&) { return then_next<function_of_two<host::remainder_truncated, fsw::conditions>>; }
-Handler bind_fprem1(const Insn&) { return then_next<function_of_two<host::remainder_ieee, fsw::conditions>>; }
+Handler bind_fsqrt(const Insn&) { return then_next<function<host::square_root>>; }
+Handler bind_frndint(const Insn&) { return then_next<function<host::round_to_integer>>; }
+Handler bind_f2xm1(const Insn&) { return then_next<function<host::power_of_two>>; }
+Handler bind_fsin(const Insn&) { return then_next<function<host::sine, fsw::c2>>; }
+Handler bind_fcos(const Insn&) { return then_next<function<host::cosine, fsw::c2>>; }
+Handler bind_fsincos(const Insn&) { return then_next<function_pushing<host::sine_cosine, fsw::c2>>; }
+Handler bind_fptan(const Insn&) { return then_next<function_pushing<host::tangent, fsw::c2>>; }
+Handler bind_fxtract(const Insn&) { return then_next<function_pushing<host::extract>>; }
+Handler bind_fscale(const Insn&) { return then_next<function_of_two<host::scale>>; }
+Handler bind_fprem(const Insn&) { return then_next<function_of_two<host::remainder_truncated, fsw::c2>>; }
+Handler bind_fprem1(const Insn&) { return then_next<function_of_two<host::remainder_ieee, fsw::c2>>; }
 Handler bind_fpatan(const Insn&) { return then_next<function_popping<host::arctangent>>; }
 Handler bind_fyl2x(const Insn&) { return then_next<function_popping<host::y_log2_x>>; }
 Handler bind_fyl2xp1(const Insn&) { return then_next<function_popping<host::y_log2_x_plus_1>>; }

@@ -85,11 +85,12 @@ class X87Work {
     x.status |= fsw::sf;
     return !signal(fsw::ie, fsw::ie);
   }
+  /// Under what the host is to run the instruction.
+  host::Environment environment() const { return {x.control, static_cast<u16>(x.status & fsw::conditions)}; }
   /// Takes over the host's exceptions and conditions. True: the result is to be written.
-  bool settle(u16 host_status, u16 condition_mask, u16 decisive = kBeforeOperation) {
-    const bool stopped = signal(host_status, decisive);
-    conditions(stopped ? fsw::c1 : condition_mask, host_status);
-    return !stopped;
+  bool settle(u16 host_status, u16 decisive = kBeforeOperation) {
+    conditions(fsw::conditions, host_status);
+    return !signal(host_status, decisive);
   }
 
  private:

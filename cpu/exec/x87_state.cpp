@@ -200,6 +200,7 @@ template <bool pops>
 void ffree(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   f.operands_ready();
+  f.conditions(fsw::c1, 0);
   f.free(i.reg[0]);
   if constexpr (pops) f.pop();
 }

@@ -16,8 +16,8 @@ inline std::vector<Feature> joined(std::vector<Feature> base, std::initializer_l
 /// x86-64-v1 with the system features that came with it.
 inline std::vector<Feature> level1() {
   using enum Feature;
-  return {fpu, vme, de,   pse, tsc,   msr,   pae, mce,  cx8, apic, sep,     mtrr, pge,
-          mca, cmov, pat, pse36, clfsh, mmx, fxsr, sse, sse2, syscall, nx,   lm};
+  return {fpu, vme,  de,  pse,   tsc,   msr, pae,  mce, cx8,  apic,    sep, mtrr, pge,
+          mca, cmov, pat, pse36, clfsh, mmx, fxsr, sse, sse2, syscall, nx,  lm};
 }
 
 /// x86-64-v2.
@@ -29,9 +29,9 @@ inline std::vector<Feature> level2() {
 /// Haswell and what followed it at Intel.
 inline std::vector<Feature> haswell_features() {
   using enum Feature;
-  return joined(level2(), {pclmulqdq, monitor, fma,  pcid, x2apic, movbe,      tsc_deadline, aes,    xsave,  avx,
-                           f16c,      rdrand,  fsgsbase, bmi1, avx2, smep,     bmi2,         erms,   invpcid, lzcnt,
-                           xsaveopt,  page1g,  rdtscp, invariant_tsc, arat, tsc_adjust});
+  return joined(level2(), {pclmulqdq, monitor, fma,      pcid,     x2apic, movbe,         tsc_deadline, aes,       xsave,
+                           avx,       f16c,    rdrand,   fsgsbase, bmi1,   avx2,          smep,         bmi2,      erms,
+                           invpcid,   lzcnt,   xsaveopt, page1g,   rdtscp, invariant_tsc, arat,         tsc_adjust});
 }
 
 inline std::vector<Feature> skylake_features() {

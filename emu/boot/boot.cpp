@@ -142,9 +142,11 @@ std::vector<u64> place_modules(const BootRequest& request, u64 floor, u64 ceilin
     if (bytes == 0) throw BootError(fmt::format("{}: is empty; leave it away or pack it again", m.image.name));
     const u64 at = request.map.highest_place(bytes, floor, ceiling);
     if (at == 0) {
-      throw BootError(fmt::format("{}: its {} do not fit beside {} into {} of memory; give the machine at least {}",
-                                  m.image.name, mebibytes(bytes), request.kernel.name, mebibytes(request.map.ram_bytes()),
-                                  mebibytes(needed)));
+      const std::string remedy = needed <= request.map.ram_bytes()
+                                     ? fmt::format("the kernel reaches nothing above {:#x}; make it smaller", ceiling - 1)
+                                     : fmt::format("give the machine at least {}", mebibytes(needed));
+      throw BootError(fmt::format("{}: its {} do not fit beside {} into {} of memory; {}", m.image.name, mebibytes(bytes),
+                                  request.kernel.name, mebibytes(request.map.ram_bytes()), remedy));
     }
     placement.borrow(at, m.image.bytes, bytes, "module " + m.image.name);
     addresses.push_back(at);

@@ -87,18 +87,21 @@ class OneCycle final : public CoreTiming {
 
 /// `access` is the byte with P, DPL, S and type; `flags` the nibble G, D/B, L, AVL.
 constexpr u64 descriptor(u32 base, u32 limit, u8 access, u8 flags) {
-  return (limit & 0xffff) | u64{base & 0xffffff} << 16 | u64{access} << 40 | u64{(limit >> 16) & 15} << 48 | u64{flags} << 52 |
-         u64{base >> 24} << 56;
+  return (limit & 0xffff) | u64{base & 0xffffff} << 16 | u64{access} << 40 | u64{(limit >> 16) & 15} << 48 |
+         u64{flags} << 52 | u64{base >> 24} << 56;
 }
 constexpr u64 code32(u8 dpl) { return descriptor(0, 0xfffff, static_cast<u8>(0x9a | dpl << 5), 0xc); }
 constexpr u64 conforming32(u8 dpl) { return descriptor(0, 0xfffff, static_cast<u8>(0x9e | dpl << 5), 0xc); }
 constexpr u64 code16(u8 dpl) { return descriptor(0, 0xffff, static_cast<u8>(0x9a | dpl << 5), 0); }
 constexpr u64 data32(u8 dpl) { return descriptor(0, 0xfffff, static_cast<u8>(0x92 | dpl << 5), 0xc); }
 constexpr u64 code64(u8 dpl) { return descriptor(0, 0xfffff, static_cast<u8>(0x9a | dpl << 5), 0xa); }
-constexpr u64 system_descriptor(u32 base, u32 limit, u8 type) { return descriptor(base, limit, static_cast<u8>(0x80 | type), 0); }
+constexpr u64 system_descriptor(u32 base, u32 limit, u8 type) {
+  return descriptor(base, limit, static_cast<u8>(0x80 | type), 0);
+}
 /// Any gate; `count` is the parameter count or the IST.
 constexpr u64 gate(u16 selector, u32 offset, u8 type, u8 dpl, u8 count = 0) {
-  return (offset & 0xffff) | u64{selector} << 16 | u64{count} << 32 | u64(0x80u | dpl << 5 | type) << 40 | u64{offset >> 16} << 48;
+  return (offset & 0xffff) | u64{selector} << 16 | u64{count} << 32 | u64(0x80u | dpl << 5 | type) << 40 |
+         u64{offset >> 16} << 48;
 }
 
 /// Selectors of the bench's GDT.
@@ -137,10 +140,25 @@ class Bench {
 
   /// Tables in memory; the processor keeps its mode.
   void tables() {
-    const u64 gdt[] = {0, code32(0), data32(0), code32(3), data32(3), system_descriptor(kTssAt, 0x67, 9), 0,
-                       system_descriptor(kLdtAt, 0xff, 2), 0, code64(0), code64(3), conforming32(0),
-                       gate(kCode0, kHandler, 12, 3), 0, system_descriptor(kTss2At, 0x67, 9),
-                       data32(0) & ~bit(47), descriptor(0, 0xfffff, 0x90, 0xc), gate(kTss2, 0, 5, 3), code16(0)};
+    const u64 gdt[] = {0,
+                       code32(0),
+                       data32(0),
+                       code32(3),
+                       data32(3),
+                       system_descriptor(kTssAt, 0x67, 9),
+                       0,
+                       system_descriptor(kLdtAt, 0xff, 2),
+                       0,
+                       code64(0),
+                       code64(3),
+                       conforming32(0),
+                       gate(kCode0, kHandler, 12, 3),
+                       0,
+                       system_descriptor(kTss2At, 0x67, 9),
+                       data32(0) & ~bit(47),
+                       descriptor(0, 0xfffff, 0x90, 0xc),
+                       gate(kTss2, 0, 5, 3),
+                       code16(0)};
     for (unsigned n = 0; n < std::size(gdt); ++n) poke(kGdt + 8 * n, gdt[n]);
     auto& s = cpu->s;
     s.gdtr = {kGdt, sizeof gdt - 1};
@@ -149,8 +167,13 @@ class Bench {
   }
 
   static Segment flat(u16 selector, u8 type, bool wide = false) {
-    return Segment{.selector = selector, .limit = 0xffffffff, .type = type, .dpl = static_cast<u8>(selector & 3),
-                   .l = wide, .db = !wide, .g = true};
+    return Segment{.selector = selector,
+                   .limit = 0xffffffff,
+                   .type = type,
+                   .dpl = static_cast<u8>(selector & 3),
+                   .l = wide,
+                   .db = !wide,
+                   .g = true};
   }
 
   /// 32-bit protected mode with flat segments at `cpl` (0 or 3); SS0:ESP0 in the TSS.

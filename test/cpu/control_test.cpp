@@ -42,8 +42,8 @@ TEST_CASE("long mode is entered by PG under LME and left by clearing PG", "[cont
   CHECK(b.cpu->long_mode());
   CHECK(b.cpu->read_msr(0xc0000080) == (efer::lme | efer::lma));
   CHECK((b.model.paging.efer & efer::lma));
-  CHECK(raises(write_msr(b, 0xc0000080, 0), ex::gp, 0));       // LME under paging
-  CHECK(raises(write_cr(b, 4, 0), ex::gp, 0));                 // PAE in long mode
+  CHECK(raises(write_msr(b, 0xc0000080, 0), ex::gp, 0));  // LME under paging
+  CHECK(raises(write_cr(b, 4, 0), ex::gp, 0));            // PAE in long mode
   b.model.invalidations.clear();
   b.cpu->write_cr(0, cr0::pe);
   CHECK_FALSE(b.cpu->long_mode());

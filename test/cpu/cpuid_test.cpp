@@ -44,9 +44,12 @@ TEST_CASE("each shipped processor names itself as the real one does", "[cpuid]")
     const char* brand;
     u8 width;
   };
-  const Part parts[] = {{"nehalem", 0x106a5, "i7 CPU         920", 36}, {"haswell", 0x306c3, "i7-4770K", 39},
-                        {"skylake", 0x506e3, "i7-6700K", 39},           {"golden-cove", 0x90672, "i9-12900K", 46},
-                        {"zen2", 0x870f10, "3950X", 43},                {"v1", 0x6fb, "x86-64-v1", 40},
+  const Part parts[] = {{"nehalem", 0x106a5, "i7 CPU         920", 36},
+                        {"haswell", 0x306c3, "i7-4770K", 39},
+                        {"skylake", 0x506e3, "i7-6700K", 39},
+                        {"golden-cove", 0x90672, "i9-12900K", 46},
+                        {"zen2", 0x870f10, "3950X", 43},
+                        {"v1", 0x6fb, "x86-64-v1", 40},
                         {"v2", 0x106a5, "x86-64-v2", 40}};
   for (const Part& p : parts) {
     const Case c("model = " + std::string(p.name) + "\n");
@@ -65,9 +68,10 @@ TEST_CASE("no processor promises what is not implemented", "[cpuid]") {
   for (const auto& [name, entry] : CpuModels::instance().entries()) {
     const Case c("model = " + name + "\n");
     const auto one = c(1), seven = c(7), more = c(0x80000001);
-    CHECK_FALSE(one.ecx & (bit(3) | bit(5) | bit(12) | bit(28) | bit(29)));           // MONITOR VMX FMA AVX F16C
-    CHECK_FALSE(seven.ebx & (bit(3) | bit(4) | bit(5) | bit(8) | bit(11) | bit(16) | bit(29)));  // BMI HLE AVX2 RTM AVX512 SHA
-    CHECK_FALSE(more.ecx & bit(2));                                                   // SVM
+    CHECK_FALSE(one.ecx & (bit(3) | bit(5) | bit(12) | bit(28) | bit(29)));  // MONITOR VMX FMA AVX F16C
+    CHECK_FALSE(seven.ebx &
+                (bit(3) | bit(4) | bit(5) | bit(8) | bit(11) | bit(16) | bit(29)));  // BMI HLE AVX2 RTM AVX512 SHA
+    CHECK_FALSE(more.ecx & bit(2));                                                  // SVM
     for (unsigned f = 1; f < static_cast<unsigned>(Feature::count_); ++f)
       if (c.id.has(static_cast<Feature>(f))) CHECK(is_implemented(static_cast<Feature>(f)));
   }
@@ -75,17 +79,17 @@ TEST_CASE("no processor promises what is not implemented", "[cpuid]") {
 
 TEST_CASE("feature bits lie where the manual has them", "[cpuid]") {
   const Case skylake("model = skylake\n"), nehalem("model = nehalem\n"), zen2("model = zen2\n");
-  CHECK((skylake(1).ecx & bit(17)));          // PCID
-  CHECK((skylake(1).ecx & bit(24)));          // TSC-deadline
-  CHECK((skylake(7).ebx & bit(10)));          // INVPCID
-  CHECK((skylake(7).ebx & bit(20)));          // SMAP
-  CHECK((skylake(0x80000001).edx & bit(26))); // 1-GByte pages
-  CHECK((skylake(0x80000007).edx & bit(8)));  // invariant TSC
-  CHECK((skylake(6).eax & bit(2)));           // ARAT
+  CHECK((skylake(1).ecx & bit(17)));           // PCID
+  CHECK((skylake(1).ecx & bit(24)));           // TSC-deadline
+  CHECK((skylake(7).ebx & bit(10)));           // INVPCID
+  CHECK((skylake(7).ebx & bit(20)));           // SMAP
+  CHECK((skylake(0x80000001).edx & bit(26)));  // 1-GByte pages
+  CHECK((skylake(0x80000007).edx & bit(8)));   // invariant TSC
+  CHECK((skylake(6).eax & bit(2)));            // ARAT
   CHECK_FALSE(nehalem(1).ecx & bit(17));
   CHECK_FALSE(nehalem(0x80000001).edx & bit(26));
-  CHECK((nehalem(0x80000001).edx & bit(27)));  // RDTSCP
-  CHECK_FALSE(zen2(1).ecx & bit(17));          // no PCID before Zen 3
+  CHECK((nehalem(0x80000001).edx & bit(27)));    // RDTSCP
+  CHECK_FALSE(zen2(1).ecx & bit(17));            // no PCID before Zen 3
   CHECK((zen2(0x80000001).edx & 0x3f) == 0x3f);  // AMD repeats leaf 1
   CHECK((skylake(0x80000001).edx & 0x3f) == 0);
 }

@@ -260,7 +260,8 @@ TEST_CASE("a debug exception sets DR6 and turns general detection off", "[except
   CHECK_FALSE(b.stack32(2) & fl::rf);
 }
 
-// ---- task gates ----------------------------------------------------------------------------------------------------------
+// ---- task gates
+// ----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("a task gate saves the old task, loads the new one and links back; IRET returns", "[exceptions][task]") {
   Bench b;
@@ -271,8 +272,8 @@ TEST_CASE("a task gate saves the old task, loads the new one and links back; IRE
   const u64 at = kTss2At;
   b.poke<u32>(at + 32, kHandler);
   b.poke<u32>(at + 36, 2);
-  b.poke<u32>(at + 40, 0xaaaa);          // EAX
-  b.poke<u32>(at + 56, kStack0 - 0x400); // ESP
+  b.poke<u32>(at + 40, 0xaaaa);           // EAX
+  b.poke<u32>(at + 56, kStack0 - 0x400);  // ESP
   for (unsigned n = 0; n < 6; ++n) b.poke<u32>(at + 72 + 4 * n, n == CS ? kCode0 : kData0);
   s.gpr[RAX] = 0x5555;
   const u64 old_sp = s.gpr[RSP];

@@ -2,6 +2,9 @@
 #include "test/cpu/bench.h"
 
 namespace nestwalk::bench {
+namespace {
+constexpr u8 rpl(u16 selector) { return selector & 3; }
+}  // namespace
 
 TEST_CASE("a far jump in real mode sets CS to selector * 16", "[far]") {
   Bench b;
@@ -94,7 +97,7 @@ TEST_CASE("a call gate switches stacks, copies parameters, and RETF goes back", 
   CHECK(s.cpl == 3);
   CHECK(s.rip == kText);
   CHECK(s.gpr[RSP] == kStack3 + 8);
-  CHECK(s.seg[ES].null);         // a level-0 segment is not for level 3
+  CHECK(s.seg[ES].null);  // a level-0 segment is not for level 3
   CHECK_FALSE(s.seg[DS].null);
 }
 
@@ -156,7 +159,8 @@ TEST_CASE("a far call to a TSS nests the task", "[far][task]") {
   CHECK((b.peek<u8>(kGdt + kTss + 5) & 15) == 9);
 }
 
-// ---- IRET ----------------------------------------------------------------------------------------------------------------
+// ---- IRET
+// ----------------------------------------------------------------------------------------------------------------
 
 namespace {
 void push_frame(Bench& b, std::initializer_list<u32> words) {
@@ -261,6 +265,45 @@ TEST_CASE("in virtual-8086 mode IRET needs IOPL 3, or VME and 16 bits", "[far][i
   CHECK((s.rflags & fl::vif));
   CHECK_FALSE(s.rflags & fl::if_);
   CHECK(b.cpu->v8086());
+}
+
+// ---- garbage
+// ---------------------------------------------------------------------------------------------------------------
+
+TEST_CASE("whatever lies in the tables, transfers end in a consistent state or a fault", "[far][garbage]") {
+  Random random(7);
+  Bench b;
+  for (unsigned round = 0; round < 3000; ++round) {
+    const bool wide = round & 1;
+    const u8 level = round & 2 ? 3 : 0;
+    b.cpu->s = State{};
+    wide ? b.long_mode(level) : b.protected_mode(level);
+    auto& s = b.cpu->s;
+    // Descriptors, gates and the TSS at random, mostly present so that the deeper checks are reached.
+    for (unsigned n = 2; n < 20; ++n) b.poke<u64>(kGdt + 8 * n, random.next() | (random.below(4) ? bit(47) : 0));
+    for (unsigned n = 0; n < 64; ++n)
+      b.poke<u64>(kIdt + 8 * n, random.next() & ~(random.below(2) ? 0xffff0000ff000000 : 0));
+    for (unsigned n = 0; n < 13; ++n) b.poke<u64>(kTssAt + 8 * n, random.next() & (random.below(2) ? ~u64{0} : 0x3fff));
+    for (unsigned n = 0; n < 6; ++n) b.poke<u32>(s.gpr[RSP] + 4 * n, static_cast<u32>(random.next() & 0xff));
+    s.rflags = (s.rflags & ~u64{fl::nt}) | (random.below(8) ? 0 : fl::nt);
+    const u16 selector = static_cast<u16>(random.below(20) << 3 | random.below(8));
+    const unsigned width = 2u << random.below(wide ? 3 : 2);
+    const u8 before = s.cpl;
+    const Trap t = trap_of([&] {
+      switch (random.below(6)) {
+        case 0: return b.cpu->far_jump(selector, random.below(0x10000), width);
+        case 1: return b.cpu->far_call(selector, random.below(0x10000), width);
+        case 2: return b.cpu->far_return(width, static_cast<u16>(random.below(64)));
+        case 3: return b.cpu->interrupt_return(width);
+        case 4: return b.cpu->load_segment(static_cast<Seg>(random.below(2) ? SS : DS), selector);
+        default: return b.cpu->deliver(Trap{.vector = static_cast<u8>(random.below(32))}, Cpu::Source::software);
+      }
+    });
+    CHECK(s.gpr[kZero] == 0);
+    CHECK(b.port->user() == (s.cpl == 3));
+    if (!b.cpu->v8086() && !s.seg[CS].null) CHECK(rpl(s.seg[CS].selector) == s.cpl);
+    if (t.vector != 255) CHECK(s.cpl == before);
+  }
 }
 
 }  // namespace nestwalk::bench

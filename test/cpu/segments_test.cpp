@@ -47,11 +47,11 @@ TEST_CASE("data segment loads fault as the manual lists", "[segments]") {
   Bench b;
   b.protected_mode(3);
   auto load = [&](u16 selector) { return trap_of([&] { b.cpu->load_segment(DS, selector); }); };
-  CHECK(raises(load(kData0 | 3), ex::gp, kData0));      // DPL 0 below CPL 3
-  CHECK(raises(load(kTss), ex::gp, kTss));              // a system segment
-  CHECK(raises(load(0x400), ex::gp, 0x400));            // beyond the table
-  CHECK(raises(load(0x0c), ex::gp, 0x0c));              // LDT with a zero limit register
-  CHECK(load(0).vector == 255);                         // null is fine
+  CHECK(raises(load(kData0 | 3), ex::gp, kData0));  // DPL 0 below CPL 3
+  CHECK(raises(load(kTss), ex::gp, kTss));          // a system segment
+  CHECK(raises(load(0x400), ex::gp, 0x400));        // beyond the table
+  CHECK(raises(load(0x0c), ex::gp, 0x0c));          // LDT with a zero limit register
+  CHECK(load(0).vector == 255);                     // null is fine
   CHECK(b.cpu->s.seg[DS].null);
   b.poke(kGdt + kAbsent, data32(3) & ~bit(47));
   CHECK(raises(load(kAbsent), ex::np, kAbsent));

@@ -9,7 +9,7 @@ namespace nestwalk::bench {
 
 class SseBench : public Bench {
  public:
-  SseBench() : Bench("[cpu]\nmodel = generic\n") {
+  SseBench() {
     long_mode();
     cpu->s.cr4 |= mmu::cr4::osfxsr | mmu::cr4::osxmmexcpt;
     cpu->s.cr0 |= mmu::cr0::ne;

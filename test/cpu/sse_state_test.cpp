@@ -1,5 +1,5 @@
-// What surrounds vector instructions: device-not-available, undefined and SIMD exceptions, alignment, MMX state, and what of a
-// register an instruction leaves alone (SDM vol. 2, 2.4; vol. 3, 2.5, 12.2).
+// What surrounds vector instructions: device-not-available, undefined and SIMD exceptions, alignment, MMX state, and what
+// of a register an instruction leaves alone (SDM vol. 2, 2.4; vol. 3, 2.5, 12.2).
 #include "test/cpu/sse_bench.h"
 
 using namespace nestwalk;

@@ -39,12 +39,13 @@ u64 bits(double v) { return std::bit_cast<u64>(v); }
 TEST_CASE("AES-128 of FIPS-197 appendix B comes out of AESKEYGENASSIST, AESENC and AESENCLAST") {
   CryptoBench b;
   // The expanded key of FIPS-197, A.1.
-  static const char* const keys[] = {"2b 7e 15 16 28 ae d2 a6 ab f7 15 88 09 cf 4f 3c", "a0 fa fe 17 88 54 2c b1 23 a3 39 39 2a 6c 76 05",
-                                     "f2 c2 95 f2 7a 96 b9 43 59 35 80 7a 73 59 f6 7f", "3d 80 47 7d 47 16 fe 3e 1e 23 7e 44 6d 7a 88 3b",
-                                     "ef 44 a5 41 a8 52 5b 7f b6 71 25 3b db 0b ad 00", "d4 d1 c6 f8 7c 83 9d 87 ca f2 b8 bc 11 f9 15 bc",
-                                     "6d 88 a3 7a 11 0b 3e fd db f9 86 41 ca 00 93 fd", "4e 54 f7 0e 5f 5f c9 f3 84 a6 4f b2 4e a6 dc 4f",
-                                     "ea d2 73 21 b5 8d ba d2 31 2b f5 60 7f 8d 29 2f", "ac 77 66 f3 19 fa dc 21 28 d1 29 41 57 5c 00 6e",
-                                     "d0 14 f9 a8 c9 ee 25 89 e1 3f 0c c8 b6 63 0c a6"};
+  static const char* const keys[] = {
+      "2b 7e 15 16 28 ae d2 a6 ab f7 15 88 09 cf 4f 3c", "a0 fa fe 17 88 54 2c b1 23 a3 39 39 2a 6c 76 05",
+      "f2 c2 95 f2 7a 96 b9 43 59 35 80 7a 73 59 f6 7f", "3d 80 47 7d 47 16 fe 3e 1e 23 7e 44 6d 7a 88 3b",
+      "ef 44 a5 41 a8 52 5b 7f b6 71 25 3b db 0b ad 00", "d4 d1 c6 f8 7c 83 9d 87 ca f2 b8 bc 11 f9 15 bc",
+      "6d 88 a3 7a 11 0b 3e fd db f9 86 41 ca 00 93 fd", "4e 54 f7 0e 5f 5f c9 f3 84 a6 4f b2 4e a6 dc 4f",
+      "ea d2 73 21 b5 8d ba d2 31 2b f5 60 7f 8d 29 2f", "ac 77 66 f3 19 fa dc 21 28 d1 29 41 57 5c 00 6e",
+      "d0 14 f9 a8 c9 ee 25 89 e1 3f 0c c8 b6 63 0c a6"};
   b.load(1, keys[0]);
   b.execute("66 0f 3a df d1 01");  // aeskeygenassist xmm2, xmm1, 1
   // RotWord, SubWord and Rcon of the key's last word give 8b84eb01 (A.1, i = 4); XORed with the first word, the next one.
@@ -74,11 +75,11 @@ TEST_CASE("AES-128 of FIPS-197 appendix B comes out of AESKEYGENASSIST, AESENC a
 }
 
 TEST_CASE("carry-less multiplication gives the product of Intel's white paper for every choice of halves") {
-  // White paper 323640, section "PCLMULQDQ": the two operands of its worked example and their four products.
+  // The operands and the four products of the worked example in white paper 323640.
   SseBench b;
   const auto product = [&](const char* imm) {
-    b.xmm(0, 0x63746f725d53475d, 0x7b5b546573745665);
-    b.xmm(1, 0x5b477565726f6e5d, 0x4869285368617929);
+    b.xmm(0, 0x5b477565726f6e5d, 0x4869285368617929);
+    b.xmm(1, 0x63746f725d53475d, 0x7b5b546573745665);
     b.execute(std::string("66 0f 3a 44 c1 ") + imm);
     return V128{{b.low(0), b.high(0)}};
   };
@@ -117,7 +118,7 @@ TEST_CASE("PCMPESTRM takes lengths by absolute value and spreads its mask over t
   put_text(b, 2, "abd");
   b.s().gpr[RAX] = static_cast<u64>(i64{-3});
   b.s().gpr[RDX] = 2;
-  b.execute("66 0f 3a 60 ca 48");  // equal each, bytes, to a byte mask
+  b.execute("66 0f 3a 60 ca 48");         // equal each, bytes, to a byte mask
   CHECK(b.low(0) == 0xffffffffff00ffff);  // c against nothing differs; nothing equals nothing
   CHECK(b.high(0) == ~u64{0});
   CHECK(b.s().flags.pack() == (fl::cf | fl::zf | fl::sf | fl::of));

@@ -24,9 +24,9 @@ TEST_CASE("IN and OUT in their six widths and forms", "[system][io]") {
   auto& s = b.cpu->s;
   s.gpr[RAX] = 0x1122334455667788;
   s.gpr[RDX] = 0xffff03f8;
-  CHECK(execute(b, {0xee}) == 255);                // OUT DX, AL
-  CHECK(execute(b, {0x66, 0xef}) == 255);          // OUT DX, AX
-  CHECK(execute(b, {0xe7, 0x80}) == 255);          // OUT 80H, EAX
+  CHECK(execute(b, {0xee}) == 255);        // OUT DX, AL
+  CHECK(execute(b, {0x66, 0xef}) == 255);  // OUT DX, AX
+  CHECK(execute(b, {0xe7, 0x80}) == 255);  // OUT 80H, EAX
   REQUIRE(b.platform.writes.size() == 3);
   CHECK(b.platform.writes[0].port == 0x3f8);
   CHECK(b.platform.writes[0].value == 0x88);
@@ -39,7 +39,7 @@ TEST_CASE("IN and OUT in their six widths and forms", "[system][io]") {
   CHECK(s.gpr[RAX] == 0x11223344556677a0);
   CHECK(execute(b, {0x66, 0xed}) == 255);  // IN AX, DX
   CHECK(s.gpr[RAX] == 0x11223344556600a1);
-  CHECK(execute(b, {0xed}) == 255);        // IN EAX, DX
+  CHECK(execute(b, {0xed}) == 255);  // IN EAX, DX
   CHECK(s.gpr[RAX] == 0xa2);
   CHECK(b.platform.reads[2].bytes == 4);
   CHECK(b.port->account(false).by_cause[static_cast<unsigned>(Cause::mmio)] == 6 * b.port->mmio_cycles);
@@ -201,21 +201,21 @@ TEST_CASE("in compatibility mode SYSCALL is AMD's and SYSENTER is Intel's", "[sy
 
 TEST_CASE("privileged instructions fault at level 3", "[system]") {
   const std::vector<u8> kPrivileged[] = {
-      {0xf4},                    // HLT
-      {0xfa},                    // CLI
-      {0xfb},                    // STI
-      {0x0f, 0x06},              // CLTS
-      {0x0f, 0x08},              // INVD
-      {0x0f, 0x09},              // WBINVD
-      {0x0f, 0x20, 0xc0},        // MOV RAX, CR0
-      {0x0f, 0x22, 0xd8},        // MOV CR3, RAX
-      {0x0f, 0x21, 0xc0},        // MOV RAX, DR0
-      {0x0f, 0x30},              // WRMSR
-      {0x0f, 0x32},              // RDMSR
-      {0x0f, 0x01, 0x38},        // INVLPG [RAX]
-      {0x0f, 0x01, 0xf8},        // SWAPGS
-      {0x0f, 0x01, 0x10},        // LGDT
-      {0x0f, 0x00, 0xd8},        // LTR
+      {0xf4},                          // HLT
+      {0xfa},                          // CLI
+      {0xfb},                          // STI
+      {0x0f, 0x06},                    // CLTS
+      {0x0f, 0x08},                    // INVD
+      {0x0f, 0x09},                    // WBINVD
+      {0x0f, 0x20, 0xc0},              // MOV RAX, CR0
+      {0x0f, 0x22, 0xd8},              // MOV CR3, RAX
+      {0x0f, 0x21, 0xc0},              // MOV RAX, DR0
+      {0x0f, 0x30},                    // WRMSR
+      {0x0f, 0x32},                    // RDMSR
+      {0x0f, 0x01, 0x38},              // INVLPG [RAX]
+      {0x0f, 0x01, 0xf8},              // SWAPGS
+      {0x0f, 0x01, 0x10},              // LGDT
+      {0x0f, 0x00, 0xd8},              // LTR
       {0x66, 0x0f, 0x38, 0x82, 0x00},  // INVPCID
   };
   for (const auto& bytes : kPrivileged) {
@@ -228,8 +228,12 @@ TEST_CASE("privileged instructions fault at level 3", "[system]") {
 }
 
 TEST_CASE("UD2, and what this processor does not have, is #UD", "[system]") {
-  for (const std::vector<u8>& bytes : {std::vector<u8>{0x0f, 0x0b}, {0x0f, 0xaa}, {0x0f, 0x01, 0xc1}, {0x0f, 0x01, 0xc8},
-                                       {0xf0, 0x90}, {0x0f, 0x20, 0xc8}}) {
+  for (const std::vector<u8>& bytes : {std::vector<u8>{0x0f, 0x0b},
+                                       {0x0f, 0xaa},
+                                       {0x0f, 0x01, 0xc1},
+                                       {0x0f, 0x01, 0xc8},
+                                       {0xf0, 0x90},
+                                       {0x0f, 0x20, 0xc8}}) {
     Bench b;
     b.long_mode();
     CHECK(execute(b, bytes) == ex::ud);

@@ -1,5 +1,5 @@
-// Every MMX, SSE, AES-NI and PCLMULQDQ form on the emulated processor and on the host's: registers, MXCSR, x87 state, flags,
-// memory and exceptions must agree. Reference: the silicon.
+// Every MMX, SSE, AES-NI and PCLMULQDQ form on the emulated processor and on the host's: registers, MXCSR, x87 state,
+// flags, memory and exceptions must agree. Reference: the silicon.
 #include <bit>
 #include <set>
 
@@ -17,12 +17,36 @@ constexpr unsigned kBase = 3;  ///< memory operands are [RBX]
 
 /// Bit patterns that floating point cares about, and integers at their limits.
 u64 special(Random& random) {
-  static constexpr u64 doubles[] = {
-      0,                  0x8000000000000000, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000, 0xfff0000000000000,
-      0x7ff8000000000001, 0xfff8000000000123, 0x7ff0000000000001, 0xfff4000000000001, 1,                  0x8000000000000001,
-      0x000fffffffffffff, 0x0010000000000000, 0x7fefffffffffffff, 0xffefffffffffffff, 0x41dfffffffc00000, 0x41e0000000000000,
-      0xc1e0000000000000, 0x43e0000000000000, 0xc3e0000000000000, 0x3fe0000000000000, 0x3ff8000000000000, 0x4004000000000000,
-      0x4330000000000000, 0x3810000000000000, 0x3800000000000000, 0x36a0000000000000, 0x47efffffe0000000, 0x47effffff0000000};
+  static constexpr u64 doubles[] = {0,
+                                    0x8000000000000000,
+                                    0x3ff0000000000000,
+                                    0xbff0000000000000,
+                                    0x7ff0000000000000,
+                                    0xfff0000000000000,
+                                    0x7ff8000000000001,
+                                    0xfff8000000000123,
+                                    0x7ff0000000000001,
+                                    0xfff4000000000001,
+                                    1,
+                                    0x8000000000000001,
+                                    0x000fffffffffffff,
+                                    0x0010000000000000,
+                                    0x7fefffffffffffff,
+                                    0xffefffffffffffff,
+                                    0x41dfffffffc00000,
+                                    0x41e0000000000000,
+                                    0xc1e0000000000000,
+                                    0x43e0000000000000,
+                                    0xc3e0000000000000,
+                                    0x3fe0000000000000,
+                                    0x3ff8000000000000,
+                                    0x4004000000000000,
+                                    0x4330000000000000,
+                                    0x3810000000000000,
+                                    0x3800000000000000,
+                                    0x36a0000000000000,
+                                    0x47efffffe0000000,
+                                    0x47effffff0000000};
   static constexpr u32 singles[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00001,
                                     0xffc00123, 0x7f800001, 0xffa00001, 1,          0x80000001, 0x007fffff, 0x00800000,
                                     0x80800000, 0x7f7fffff, 0xff7fffff, 0x4effffff, 0x4f000000, 0xcf000000, 0x5f000000,
@@ -56,8 +80,8 @@ T get(const OracleCase& c, unsigned at) {
 }
 constexpr unsigned kMxcsr = 24;
 
-/// On Intel's cores a faulting MMX store has switched to MMX state already, which restarting it hides; here a fault leaves no
-/// trace at all. Cases that may fault start in that state.
+/// On Intel's cores a faulting MMX store has switched to MMX state already, which restarting it hides; here a fault leaves
+/// no trace at all. Cases that may fault start in that state.
 void already_mmx(OracleCase& c) {
   put(c, 2, u16{0});
   put(c, 4, u16{0xff});
@@ -102,7 +126,8 @@ constexpr std::array<u8, 512> kCompared = [] {
 }();
 
 void compare(SnippetMachine& machine, const SseForm& form, const std::vector<OracleCase>& cases) {
-  compare_with_host(machine, form.text, cases, [](const OracleCase&) { return kVisibleFlags; }, &kCompared);
+  compare_with_host(
+      machine, form.text, cases, [](const OracleCase&) { return kVisibleFlags; }, &kCompared);
 }
 
 bool host_has_everything() {
@@ -149,8 +174,8 @@ TEST_CASE("vector operands in memory fault for alignment and at a page's end as 
     if (form.reg == 'P') already_mmx(c);
     constexpr u64 end = kOracleData + kOracleDataBytes;
     switch (random.below(3)) {
-      case 0: c.state.gpr[kBase] = end - 1 - random.below(20); break;              // fits, or reaches over the end
-      case 1: c.state.gpr[kBase] = kOracleData + 4096 - random.below(20); break;   // crosses into the next page
+      case 0: c.state.gpr[kBase] = end - 1 - random.below(20); break;             // fits, or reaches over the end
+      case 1: c.state.gpr[kBase] = kOracleData + 4096 - random.below(20); break;  // crosses into the next page
       default: c.state.gpr[kBase] += random.below(16); break;
     }
     return true;

@@ -204,7 +204,7 @@ TEST_CASE("page sizes live side by side: separate arrays in front, one array beh
 
 TEST_CASE("a page too large is smashed into the largest size taken, around the address, and INVLPG forgets all pieces") {
   Bench b(
-      "[tlb.l1]\nentries = 8\npages = 4K, 2M\nsmash = true\n[tlb.l2]\nlevel = 2\nentries = 64\nways = 4\npages = 4K, "
+      "[tlb.l1]\nentries = 8\npages = 4K, 2M, 4M\nsmash = true\n[tlb.l2]\nlevel = 2\nentries = 64\nways = 4\npages = 4K, "
       "2M\nsmash = yes\n");
   const u64 base = 0x1'4000'0000;
   CHECK(b.access(base + 0x20'0000 * 5 + 0x1234, 0, Side::load, PageSize::k1G) == 0);

@@ -103,7 +103,8 @@ TEST_CASE("a transfer across pages is whole") {
 TEST_CASE("a transfer out of memory and a write to an item are errors, not crashes") {
   Board b;
   b.cfg.add_file("f", {1});
-  CHECK(b.dma(0x20 << 16 | 8 | 2, 0xffffffff, 0xf000) == 1);
+  CHECK(b.dma(0x20 << 16 | 8 | 2, 0xffffffff, 0xf800) == 1);
+  CHECK(b.memory.peek<u8>(MachineAddr(0xf800)) == 1);  // what fits has arrived
   CHECK(b.dma(0x20 << 16 | 8 | 2, 16, ~u64{0} - 4) == 1);
   CHECK(b.dma(0x20 << 16 | 8 | 16, 1, 0x1000) == 1);
   b.cfg.dma().write(4, 0xffffffff, 4);  // the structure itself is nowhere

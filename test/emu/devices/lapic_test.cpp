@@ -170,6 +170,19 @@ TEST_CASE("a periodic timer does not drift") {
   CHECK(c.get(0x390) > 0);
 }
 
+TEST_CASE("a periodic count runs from its initial value to one and starts over") {
+  Core c;
+  c.set(0x3e0, 0xb);
+  c.set(0x320, 0x30031);
+  c.set(0x380, 100);
+  bench::go_to(c.clock, 999);
+  CHECK(c.get(0x390) == 1);
+  bench::go_to(c.clock, 1000);
+  CHECK(c.get(0x390) == 100);
+  bench::go_to(c.clock, 2010);
+  CHECK(c.get(0x390) == 99);
+}
+
 TEST_CASE("a masked timer counts in silence and stopping it is writing zero") {
   Core c;
   c.set(0x3e0, 0xb);

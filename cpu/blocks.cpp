@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "cpu/decode.h"
+#include "cpu/exec/fuse.h"
 
 namespace nestwalk::cpu {
 namespace {
@@ -32,8 +33,8 @@ void Blocks::add(Cpu& cpu, Insn insn) {
 /// The draft becomes a block: header and instructions in one piece of memory.
 Block::Owner Blocks::close(const Place& at, const u8* second) {
   const std::size_t count = draft_.size();
-  void* const memory = ::operator new(sizeof(Block) + (count + 1) * sizeof(Insn));
-  Block::Owner b(new (memory) Block);
+  void* const memory = memory_.take(Block::size_of(static_cast<u32>(count)));
+  Block::Owner b(new (memory) Block, {&memory_});
   Insn* const insns = reinterpret_cast<Insn*>(b.get() + 1);
   for (const Insn& i : draft_) {
     b->length += i.length;
@@ -44,6 +45,9 @@ Block::Owner Blocks::close(const Place& at, const u8* second) {
   end.fn = leave;
   std::uninitialized_copy(draft_.begin(), draft_.end(), insns);
   new (insns + count) Insn(end);
+  // The pair that ends most blocks is one step; the second instruction stays where it is, for its own fields.
+  if (count >= 2)
+    if (const Handler both = fuse(insns[count - 2], insns[count - 1])) insns[count - 2].fn = both;
   b->insns = insns;
   b->count = static_cast<u32>(count);
   const u64 on_page = std::min<u64>(b->length, kPageBytes - (at.linear & kPageMask));
@@ -69,7 +73,7 @@ Block::Owner Blocks::build(Cpu& cpu, const Place& at, unsigned limit) {
     add(cpu, insn);
     if (d == Decoded::undefined || insn.has(Insn::kEnds)) break;
   }
-  return draft_.empty() ? nullptr : close(at, nullptr);
+  return draft_.empty() ? Block::Owner() : close(at, nullptr);
 }
 
 Block::Owner Blocks::build_crossing(Cpu& cpu, const Place& at, const u8* second) {

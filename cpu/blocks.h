@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cpu/block_memory.h"
 #include "cpu/cpu.h"
 
 namespace nestwalk::cpu {
@@ -25,8 +26,10 @@ struct Block {
   static constexpr u64 kCrossing = 0x800;
 
   struct Delete {
-    void operator()(Block* b) const { ::operator delete(b); }
+    BlockMemory* memory = nullptr;
+    void operator()(Block* b) const { memory->give(b, size_of(b->count)); }
   };
+  static std::size_t size_of(u32 instructions) { return sizeof(Block) + (instructions + 1) * sizeof(Insn); }
   using Owner = std::unique_ptr<Block, Delete>;
 };
 
@@ -76,6 +79,7 @@ class Blocks {
   void bury(Block::Owner block);
   void drop_if_touched(u64 page, u64 begin, u64 end);
 
+  BlockMemory memory_;       ///< first, so that it outlives every block
   std::vector<Insn> draft_;  ///< of the block being built
   Block nothing_;            ///< what an empty slot holds
   std::vector<Block*> table_;

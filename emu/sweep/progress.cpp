@@ -25,7 +25,8 @@ std::string progress_text(const Tally& t, double seconds) {
   std::string out = fmt::format("{} of {} points", t.before + here, t.total);
   if (t.failed) out += fmt::format(" ({} failed)", t.failed);
   if (t.running) out += fmt::format(", {} running", t.running);
-  if (here == 0 || seconds <= 0) return out;
+  if (seconds < 1) return out;
+  if (here == 0) return out + fmt::format(", {} so far", span_text(std::floor(seconds)));
   out += fmt::format(", {:.1f} a minute", 60 * static_cast<double>(here) / seconds);
   if (const u64 left = t.total - t.before - here; left && !t.interrupted)
     out += fmt::format(", {} left", span_text(seconds * static_cast<double>(left) / static_cast<double>(here)));

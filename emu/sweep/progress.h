@@ -18,7 +18,8 @@ struct Tally {
   bool interrupted = false;
 };
 
-/// "3 of 12 points (1 failed), 2 running, 1.4 a minute, 6 min left"; rate and time left once a point has ended.
+/// "3 of 12 points (1 failed), 2 running, 1.4 a minute, 6 min left"; rate and time left once a point has ended,
+/// the time passed before.
 std::string progress_text(const Tally& tally, double seconds);
 
 class Progress {

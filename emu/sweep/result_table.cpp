@@ -115,8 +115,11 @@ std::map<std::string, std::map<std::string, std::string>> labels_of(const String
 Strings short_labels(const std::string& key, const Strings& values) {
   if (values.size() < 2) return values;
   Strings labels;
-  if (key == kMachineKey) {
-    for (const std::string& value : values) labels.push_back(std::filesystem::path(value).stem().string());
+  if (key == kMachineKey || key == "guest.kernel" || key == "guest.initrd") {
+    for (const std::string& value : values) {
+      const std::filesystem::path path(value);
+      labels.push_back((path.extension() == ".ini" ? path.stem() : path.filename()).string());
+    }
   } else {
     labels = without_common_words(values);
   }

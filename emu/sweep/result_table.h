@@ -9,7 +9,7 @@
 
 namespace nestwalk::emu::sweep {
 
-/// Values of one key made short for a column: machine files by name, and texts without the words that all of them begin
+/// Values of one key made short for a column: files by their names, and texts without the words that all of them begin
 /// or end with. Different values stay different.
 std::vector<std::string> short_labels(const std::string& key, const std::vector<std::string>& values);
 

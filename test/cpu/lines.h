@@ -24,7 +24,7 @@ class Line {
     if (colon == std::string::npos || arrow == std::string::npos) throw std::invalid_argument("line without : or =>: " + text);
     before_.set_code(bytes_of_hex(text.substr(0, colon)));
     before_.state.fx = clean_fx();
-    for (unsigned n = 0; n < 16; ++n) before_.state.gpr[n] = 0x1111111111111111 * n;
+    for (unsigned n = 0; n < 16; ++n) before_.state.gpr[n] = u64{0x1111111111111111} * n;
     before_.state.gpr[4] = kOracleWindow + 512;
     each(text.substr(colon + 1, arrow - colon - 1), [&](const std::string& name, u64 v) { set(name, v); });
     each(text.substr(arrow + 2), [&](const std::string& name, u64 v) { expected_[name] = v; });

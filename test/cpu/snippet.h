@@ -22,7 +22,7 @@ class FlatModel final : public mmu::MmuModel {
   Result<mmu::Translation> translate(LinearAddr a, mmu::Access access, Bill&) override { return probe(a, access); }
   Result<mmu::Translation> probe(LinearAddr a, mmu::Access access) const override {
     if (!is_canonical(a.value, 48)) return Fault{.kind = Fault::Kind::non_canonical, .error = 0, .address = a.value};
-    const bool system_page = a.value >= system_from && a.value < system_from + 0x10000;
+    const bool system_page = a.value >= system_from && a.value < system_to;
     if (!memory_.host(MachineAddr(a.value)) || (system_page && access.user))
       return Fault{.kind = Fault::Kind::page_fault,
                    .error = (access.side == mmu::Side::store ? pf::write : 0) | (access.user ? pf::user : 0),
@@ -33,7 +33,7 @@ class FlatModel final : public mmu::MmuModel {
   }
   void invalidate(const mmu::Invalidation&, Bill&) override {}
   void declare(sim::Stats&) override {}
-  u64 system_from = ~u64{0};
+  u64 system_from = 0, system_to = 0;  ///< supervisor pages
 
  private:
   const mmu::MachineMemory& memory_;
@@ -51,7 +51,7 @@ class SnippetMachine : public cpu::Platform {
  public:
   SnippetMachine() : settings_(everything()), model_(memory_) {
     install();
-    model_.system_from = kSystem;
+    model_.system_to = kSystem + 0x20000;
     cpu.emplace(port_, clock, *this, cpuid_, timing_, 1);
   }
 
@@ -75,6 +75,7 @@ class SnippetMachine : public cpu::Platform {
   const tlb::AccessCounts& counts() const { return counts_; }
   cpu::Cpuid& cpuid() { return cpuid_; }
 
+  u64 extra_cr0 = 0, missing_cr4 = 0;  ///< for the following runs
   u32 magic_command = 0;
   u64 magic_argument = 0;
   /// Linear address of #PF of the last run.
@@ -150,11 +151,13 @@ class SnippetMachine : public cpu::Platform {
       g = Segment{.selector = u16(real ? 0 : 0x23), .limit = limit, .type = 3, .dpl = dpl, .db = !small, .g = !small};
     c.s.seg[CS] = Segment{.selector = u16(real ? 0x800 : 0x1b), .base = small ? kRealCode : 0, .limit = limit, .type = 0xb,
                           .dpl = dpl, .l = wide, .db = !small && !wide, .g = !small};
-    c.s.cr0 = real ? 0x20 : 0x80000021;
+    c.s.cr0 = (real ? 0x20 : 0x80000021) | extra_cr0;
     c.s.cr4 = mmu::cr4::osfxsr | mmu::cr4::osxmmexcpt | mmu::cr4::osxsave | (wide ? mmu::cr4::pae : 0);
+    c.s.cr4 &= ~missing_cr4;
     c.s.efer = wide ? mmu::efer::lma | mmu::efer::lme : 0;
     c.s.xcr0 = cpuid_.xcr0_mask();
     c.s.cpl = dpl;
+    model_.system_from = small ? kSystem : 0;
     set_tables(mode);
     c.update_paging();
   }

@@ -16,6 +16,7 @@ TEST_CASE("labels keep what tells the values apart") {
   CHECK(short_labels("tlb.l2.entries", {"384", "1536"}) == Strings{"384", "1536"});
   CHECK(short_labels("tlb.l2.entries", {"384"}) == Strings{"384"});
   CHECK(short_labels("config", {"../machines/skylake.ini", "../machines/zen2.ini"}) == Strings{"skylake", "zen2"});
+  CHECK(short_labels("guest.kernel", {"/a/vmlinuz-6.1", "/a/hello.elf"}) == Strings{"vmlinuz-6.1", "hello.elf"});
   CHECK(short_labels("config", {"a/m.ini", "b/m.ini"}) == Strings{"a/m.ini", "b/m.ini"});
 }
 

@@ -155,7 +155,8 @@ TEST_CASE("other keys need another folder") {
 
 TEST_CASE("progress says how far the sweep is, its rate and the time left") {
   Tally tally{12, 2};
-  CHECK(progress_text(tally, 5) == "2 of 12 points");
+  CHECK(progress_text(tally, 0.5) == "2 of 12 points");
+  CHECK(progress_text(tally, 5.9) == "2 of 12 points, 5 s so far");
   tally.done = 3;
   tally.failed = 1;
   tally.running = 2;

@@ -151,7 +151,7 @@ TEST_CASE("the demo's sweep has four points") {
   CHECK(file.keys() == std::vector<std::string>{"tlb.l2.entries", "guest.append"});
   REQUIRE(file.points().size() == 4);
   for (const Point& point : file.points()) {
-    CHECK(value(point, "machine.memory") == "256M");
+    CHECK(value(point, "machine.memory") == "768M");
     CHECK_THAT(value(point, "guest.append"), Contains("nestwalk.run=\"memwork gups 16M 200K\""));
   }
 }

@@ -10,6 +10,7 @@ struct Fault {
   enum class Kind : u8 {
     none,
     page_fault,     ///< #PF; `error` is the SDM's page-fault error code, `address` goes to CR2
+    alignment,      ///< #AC(0): EFLAGS.AC, CR0.AM and CPL 3
     non_canonical,  ///< #GP(0), or #SS(0) when the access used the stack segment
     violation,      ///< a stage below the guest's tables refused (EPT violation, nested page fault): for the hypervisor;
                     ///< `address` is guest-physical, `error` in the terms of that stage's table format

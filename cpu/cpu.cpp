@@ -82,6 +82,7 @@ void Cpu::raise(u8 vector, u32 error) {
 }
 
 void Cpu::fail(const Fault& fault, u8 seg) {
+  if (fault.kind == Fault::Kind::alignment) raise(ex::ac, 0);
   if (fault.kind == Fault::Kind::non_canonical) raise(seg == SS ? ex::ss : ex::gp, 0);
   Trap t;
   t.vector = ex::pf;

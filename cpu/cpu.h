@@ -268,11 +268,16 @@ class Cpu : public mmu::CodeListener {
 
   bool take_events();      ///< at block ends: interrupts, NMI, due timers, halt; false: stop
   bool halt();             ///< lets time pass to the next event; false: nothing will ever wake the processor
-  void step(u64 limit);    ///< runs one block of at most limit - clock.instructions instructions
-  void step_slowly(u64 limit, u64 linear);
+  template <bool by_line, bool observed>
+  void run_blocks(u64 limit);
+  template <bool by_line, bool observed>
+  bool step(u64 limit);    ///< runs one block; false: it would pass the limit, and nothing has happened
+  template <bool observed>
+  bool step_slowly(u64 limit, u64 linear);
+  template <bool observed>
+  void execute(Block& block);
   void fetch_lines(u64 linear, u32 lines);
   Block& find_block(u64 linear, u64 most);
-  void execute(Block& block);
   void handle_trap(const Trap& trap);
   void report_retired(const Block& block);
   void refresh_caution();
@@ -288,7 +293,6 @@ class Cpu : public mmu::CodeListener {
   bool cautious_ = false;      ///< one instruction at a time: TF, an interrupt shadow, or armed breakpoints
   u64 pending_db_ = 0;         ///< DR6 bits of a debug trap to deliver at the next boundary
   u32 unretired_ = 0;          ///< instructions of the running block that did not retire
-  mmu::Account* account_ = nullptr;  ///< the one that the running block was charged to
   Stop stop_ = Stop::none;
   RetireObserver* retire_ = nullptr;
   std::unique_ptr<Blocks> blocks_;

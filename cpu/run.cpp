@@ -17,40 +17,65 @@ Stop Cpu::run(u64 limit) {
       if (!take_events()) return stop_;
     if (NW_UNLIKELY(clock.instructions >= limit)) return Stop::limit;
     try {
-      // Inside the try block as long as nothing throws: entering it costs nothing, leaving it by a trap does.
-      do step(limit);
-      while (NW_LIKELY(!attention_.load(std::memory_order_relaxed) && *clock.ticker() < clock.deadline() &&
-                       clock.instructions < limit));
+      const bool observed = retire_ != nullptr;
+      if (port.by_line())
+        observed ? run_blocks<true, true>(limit) : run_blocks<true, false>(limit);
+      else
+        observed ? run_blocks<false, true>(limit) : run_blocks<false, false>(limit);
     } catch (const Trap& trap) {
       handle_trap(trap);
     }
   }
 }
 
-NW_INLINE void Cpu::step(u64 limit) {
+/// Until something wants attention, an event is due, the limit is reached, or an instruction traps.
+template <bool by_line, bool observed>
+void Cpu::run_blocks(u64 limit) {
+  const u64* const ticker = clock.ticker();
+  while (step<by_line, observed>(limit) && NW_LIKELY(!attention_.load(std::memory_order_relaxed) && *ticker < clock.deadline())) {
+  }
+}
+
+template <bool by_line, bool observed>
+NW_INLINE bool Cpu::step(u64 limit) {
   const u64 linear = long64() ? s.rip : static_cast<u32>(s.seg[CS].base + s.rip);
-  if (mmu::Filter::Entry* const e = port.fetch_entry(linear); NW_LIKELY(e != nullptr)) {
+  if (mmu::Filter::Entry* const e = by_line ? port.fetch_entry(linear) : port.fetch_page_entry(linear); NW_LIKELY(e != nullptr)) {
     const u64 key = ((linear + e->addend) & ~kPageMask) | static_cast<u64>(code_size_);
     Block& b = *blocks_->slot(s.rip);
     if (NW_LIKELY(b.rip == s.rip && b.page_key == key && clock.instructions + b.count <= limit)) {
-      if (NW_LIKELY(!port.by_line()))
-        port.fetch_block(*e, b.lines);
-      else
+      if constexpr (by_line)
         fetch_lines(linear, b.lines);
-      return execute(b);
+      else
+        port.fetch_block(*e, b.lines);
+      execute<observed>(b);
+      return true;
     }
   }
-  step_slowly(limit, linear);
+  return step_slowly<observed>(limit, linear);
 }
 
-NW_COLD void Cpu::fetch_lines(u64 linear, u32 lines) {
+void Cpu::fetch_lines(u64 linear, u32 lines) {
   blocks_->running = nullptr;  // a fault here belongs to no instruction yet
-  if (auto r = port.fetch_lines(linear, lines); !r) fail(r.fault(), CS);
+  if (auto r = port.fetch_lines(linear, lines); NW_UNLIKELY(!r)) fail(r.fault(), CS);
 }
 
-__attribute__((noinline)) void Cpu::step_slowly(u64 limit, u64 linear) {
+template <bool observed>
+__attribute__((noinline)) bool Cpu::step_slowly(u64 limit, u64 linear) {
+  if (clock.instructions >= limit) return false;
   blocks_->running = nullptr;
-  execute(find_block(linear, limit - clock.instructions));
+  execute<observed>(find_block(linear, limit - clock.instructions));
+  return true;
+}
+
+template <bool observed>
+NW_INLINE void Cpu::execute(Block& b) {
+  clock.instructions += b.count;
+  clock.cycles += b.cost;
+  block_rip = b.rip;
+  blocks_->running = &b;
+  const Insn& first = b.insns[0];
+  first.fn(*this, first);
+  if constexpr (observed) report_retired(b);
 }
 
 /// The way round: the filter does not know the page, the block is not in its slot, crosses a page, or must be cut short.
@@ -77,20 +102,6 @@ Block& Cpu::find_block(u64 linear, u64 most) {
   return *b;
 }
 
-NW_INLINE void Cpu::execute(Block& b) {
-  auto& account = port.account();
-  clock.instructions += b.count;
-  clock.cycles += b.cost;
-  account.instructions += b.count;
-  account.by_cause[static_cast<unsigned>(Cause::instruction)] += b.cost;
-  block_rip = b.rip;
-  blocks_->running = &b;
-  account_ = &account;
-  const Insn& first = b.insns[0];
-  first.fn(*this, first);
-  if (NW_UNLIKELY(retire_ != nullptr)) report_retired(b);
-}
-
 void Cpu::unretire_from(const Insn& i) {
   const Block& b = *blocks_->running;
   const Insn* const end = b.insns + b.count;
@@ -102,12 +113,11 @@ void Cpu::unretire_from(const Insn& i) {
   }
   clock.instructions -= count;
   clock.cycles -= cost;
-  account_->instructions -= count;
-  account_->by_cause[static_cast<unsigned>(Cause::instruction)] -= cost;
   unretired_ = static_cast<u32>(count);
 }
 
 void Cpu::report_retired(const Block& b) {
+  if (!retire_) return;
   const u32 count = b.count - std::exchange(unretired_, 0u);
   if (count) retire_->retired(b.rip, b.insns, count);
 }
@@ -120,7 +130,7 @@ void Cpu::handle_trap(const Trap& trap) {
     const bool completed = trap.after;
     s.rip = completed ? next_rip(i) : rip_of(i);
     unretire_from(completed ? *(&i + 1) : i);
-    if (retire_) report_retired(*blocks_->running);
+    report_retired(*blocks_->running);
     unretired_ = 0;
     blocks_->running = nullptr;
   }
@@ -188,7 +198,8 @@ void Cpu::single_step() {
   s.rflags &= ~fl::rf;
   const u64 before = clock.instructions;
   try {
-    step(clock.instructions + 1);
+    const u64 linear = long64() ? s.rip : static_cast<u32>(s.seg[CS].base + s.rip);
+    step_slowly<true>(clock.instructions + 1, linear);
   } catch (const Trap& trap) {
     handle_trap(trap);
     return;
@@ -236,7 +247,7 @@ bool Cpu::halt() {
     stop_ = Stop::halted_forever;
     return false;
   }
-  port.account().by_cause[static_cast<unsigned>(Cause::idle)] += clock.cycles - before;
+  port.book(Cause::idle, clock.cycles - before);
   clock.run_due();
   return true;
 }

@@ -105,6 +105,8 @@ void Machine::boot() {
   }
   board_->prepare(request, images_.format != GuestImages::Format::rom);
   enter(*cpu_, state);
+  // Firmware would have done this too: without MTRRs on, kernels leave the PAT alone (SDM vol. 3, 11.11.2.1).
+  if (images_.format != GuestImages::Format::rom) cpu_->s.msr.mtrr_default = 0xc06;
 }
 
 // ---- running -----------------------------------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ class Filter {
   bool by_line() const { return shift_ != kPageShift; }
 
   NW_INLINE Entry& at(Side side, u64 linear) { return table_[static_cast<unsigned>(side)][(linear >> shift_) & (kEntries - 1)]; }
+  NW_INLINE Entry& at_page(Side side, u64 linear) { return table_[static_cast<unsigned>(side)][(linear >> kPageShift) & (kEntries - 1)]; }
   /// The key under which `last` (the access's last byte, so that a crossing access never hits) would be found.
   NW_INLINE u64 key(u64 last, u64 context) const { return (last & mask_) | context; }
 

@@ -33,6 +33,7 @@ void Port::set_paging(const PagingState& state) {
 }
 
 void Port::set_privilege(bool user, bool ac) {
+  if (user != user_) settle();
   user_ = user;
   if (ac != ac_) {
     ac_ = ac;
@@ -44,7 +45,8 @@ void Port::set_privilege(bool user, bool ac) {
 }
 
 void Port::refresh() {
-  const bool watched = watching_ || observer_ || (user_ && ac_ && (state_.cr0 & cr0::am));
+  checks_alignment_ = user_ && ac_ && (state_.cr0 & cr0::am);
+  const bool watched = watching_ || observer_ || checks_alignment_;
   context_ = watched ? kNoContext
                      : base_context_ + (user_                                  ? Filter::user
                                         : ac_ && (state_.cr4 & cr4::smap) ? Filter::supervisor_ac
@@ -72,7 +74,25 @@ void Port::set_watches(const std::array<Watch, 4>& watches) {
 
 void Port::pay(const Bill& bill) {
   clock_.cycles += bill.total();
+  billed_ += bill.total();
   for (unsigned c = 0; c < kCauses; ++c) account_[user_].by_cause[c] += bill.of(static_cast<Cause>(c));
+}
+
+void Port::settle() {
+  const Cycles fixed = clock_.cycles - billed_;
+  account_[user_].instructions += clock_.instructions - settled_instructions_;
+  account_[user_].by_cause[static_cast<unsigned>(Cause::instruction)] += fixed - settled_fixed_;
+  settled_instructions_ = clock_.instructions;
+  settled_fixed_ = fixed;
+}
+
+u64 Port::instructions_of(bool user) const {
+  return account_[user].instructions + (user == user_ ? clock_.instructions - settled_instructions_ : 0);
+}
+
+Cycles Port::fixed_of(bool user) const {
+  return account_[user].by_cause[static_cast<unsigned>(Cause::instruction)] +
+         (user == user_ ? clock_.cycles - billed_ - settled_fixed_ : 0);
 }
 
 // ---- the slow half ---------------------------------------------------------------------------------------------------
@@ -133,6 +153,8 @@ Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
 }
 
 Result<Done> Port::resolve(LinearAddr a, unsigned bytes, Access access, Place& first, Place& second) {
+  if (checks_alignment_ && !access.implicit && std::has_single_bit(bytes) && (a.value & (bytes - 1)))
+    return Fault{Fault::Kind::alignment, 0, a.value};
   const unsigned here = static_cast<unsigned>(std::min<u64>(bytes, kPageBytes - a.page_offset()));
   auto r = translate(a, here, access);
   if (!r) return r.fault();
@@ -212,10 +234,9 @@ void Port::write_place(const Place& p, const void* from, unsigned bytes) {
 
 Result<Place> Port::fetch_line(u64 linear) {
   if (Filter::Entry* e = fetch_entry(linear)) {
-    const u64 now = ++counts_.ordinal;
     ++row_[static_cast<unsigned>(Side::fetch)];
-    tlb::apply(e->tlb, now);
-    if (by_line_) tlb::apply(e->cache, now);
+    replay(e->tlb);
+    if (by_line_) replay(e->cache);
     return Place{reinterpret_cast<u8*>(linear + e->addend), MachineAddr(), false, true};
   }
   const unsigned bytes = static_cast<unsigned>(kLineBytes - (linear & (kLineBytes - 1)));
@@ -236,16 +257,18 @@ void Port::declare(sim::Stats& stats) {
   stats.counter("instructions", clock_.instructions, "instructions", "retired instructions");
   stats.counter("cycles", clock_.cycles, "cycles", "cycles of the core, idle included");
   const char* const who[2] = {"kernel", "user"};
-  for (unsigned u = 0; u < 2; ++u)
-    stats.counter(std::string("instructions.") + who[u], account_[u].instructions, "instructions",
+  for (const bool u : {false, true})
+    stats.counter(std::string("instructions.") + who[u], [this, u] { return instructions_of(u); }, "instructions",
                   std::string("retired instructions, ") + who[u]);
   for (unsigned c = 0; c < kCauses; ++c) {
     const auto cause = static_cast<Cause>(c);
-    stats.counter(
-        std::string("cycles.") + name_of(cause),
-        [this, c] { return account_[0].by_cause[c] + account_[1].by_cause[c]; }, "cycles", nestwalk::describe(cause));
-    for (unsigned u = 0; u < 2; ++u)
-      stats.counter(std::string("cycles.") + who[u] + "." + name_of(cause), account_[u].by_cause[c], "cycles",
+    const auto of = [this, c](bool u) {
+      return c == static_cast<unsigned>(Cause::instruction) ? fixed_of(u) : account_[u].by_cause[c];
+    };
+    stats.counter(std::string("cycles.") + name_of(cause), [of] { return of(false) + of(true); }, "cycles",
+                  nestwalk::describe(cause));
+    for (const bool u : {false, true})
+      stats.counter(std::string("cycles.") + who[u] + "." + name_of(cause), [of, u] { return of(u); }, "cycles",
                     std::string(nestwalk::describe(cause)) + ", " + who[u]);
   }
   const char* const sides[tlb::kSides] = {"fetch", "load", "store"};

@@ -21,7 +21,8 @@
 
 namespace nestwalk::mmu {
 
-/// What a core spent and did, split by privilege: [0] supervisor, [1] user.
+/// What a core spent and did under one privilege. Instructions and their fixed costs are not counted here one by one: what the
+/// clock gained since the last change of privilege belongs to the present one.
 struct Account {
   u64 instructions = 0;
   Cycles by_cause[kCauses] = {};
@@ -99,11 +100,18 @@ class Port {
   NW_INLINE u8* hit(u64 linear, unsigned bytes) {
     Filter::Entry& e = filter_.at(side, linear);
     if (NW_UNLIKELY(e.key != filter_.key(linear + bytes - 1, context_))) return nullptr;
-    const u64 now = ++counts_.ordinal;
     ++row_[static_cast<unsigned>(side)];
-    tlb::apply(e.tlb, now);
-    if (by_line_) tlb::apply(e.cache, now);
+    replay(e.tlb);
+    if (by_line_) replay(e.cache);
     return reinterpret_cast<u8*>(linear + e.addend);
+  }
+  /// What a hit does to replacement state. Only true LRU needs a new ordinal, and it needs no more than that a later touch
+  /// has a larger one.
+  NW_INLINE void replay(const tlb::Touch& t) {
+    if (t.keep == tlb::Touch::kStamp)
+      *t.word = ++counts_.ordinal;
+    else
+      *t.word = (*t.word & t.keep) | t.set;
   }
   /// The front end fetches a whole block, line by line (64 bytes), before its first instruction executes. The filter's
   /// entry for the first line, or nullptr when the model must be asked (`fetch_line`); touches and counts nothing.
@@ -111,13 +119,17 @@ class Port {
     Filter::Entry& e = filter_.at(Side::fetch, linear);
     return NW_LIKELY(e.key == filter_.key(linear, context_)) ? &e : nullptr;
   }
+  /// The same where the grain is known to be a page.
+  NW_INLINE Filter::Entry* fetch_page_entry(u64 linear) {
+    Filter::Entry& e = filter_.at_page(Side::fetch, linear);
+    return NW_LIKELY(e.key == ((linear & ~kPageMask) | context_)) ? &e : nullptr;
+  }
   /// Whether the filter's grain is a line: then every line of a block must be fetched (`fetch_lines`).
   bool by_line() const { return by_line_; }
   /// Retires the fetch of `lines` lines of a block that all lie on the page behind `e`; not when by_line().
   NW_INLINE void fetch_block(Filter::Entry& e, u64 lines) {
     row_[static_cast<unsigned>(Side::fetch)] += lines;
-    counts_.ordinal += lines;
-    tlb::apply(e.tlb, counts_.ordinal);
+    replay(e.tlb);
   }
   /// One access to the line of `linear` for the instruction bytes in it.
   Result<Place> fetch_line(u64 linear);
@@ -150,10 +162,15 @@ class Port {
   void pay(const Bill& bill);
   void pay(Cause cause, Cycles cycles) {
     clock_.cycles += cycles;
+    book(cause, cycles);
+  }
+  /// Books cycles that the clock has already taken (a halt that jumped to the next event).
+  void book(Cause cause, Cycles cycles) {
+    billed_ += cycles;
     account_[user_].by_cause[static_cast<unsigned>(cause)] += cycles;
   }
-  Account& account(bool user) { return account_[user]; }
-  Account& account() { return account_[user_]; }
+  /// Settled accounts: exact for every cause but `instruction`, and for that up to the last change of privilege.
+  const Account& account(bool user) const { return account_[user]; }
   const tlb::AccessCounts& counts() const { return counts_; }
   MachineMemory& memory() { return memory_; }
   MmuModel& model() { return model_; }
@@ -190,6 +207,9 @@ class Port {
   void read_place(const Place& p, void* to, unsigned bytes);
   void write_place(const Place& p, const void* from, unsigned bytes);
   void refresh();
+  void settle();
+  u64 instructions_of(bool user) const;
+  Cycles fixed_of(bool user) const;
 
   MmuModel& model_;
   DataCaches& caches_;
@@ -202,6 +222,7 @@ class Port {
   u64 base_context_ = 0;
   bool by_line_;
   bool user_ = false;
+  bool checks_alignment_ = false;
   bool ac_ = false;
   PagingState state_;
   Observer* observer_ = nullptr;
@@ -209,7 +230,10 @@ class Port {
   bool watching_ = false;
   unsigned watch_hits_ = 0;
   Bill bill_;
-  Account account_[2];
+  Account account_[2];            ///< [user], settled up to the last change of privilege
+  Cycles billed_ = 0;             ///< of the clock's cycles, those with a cause other than `instruction`
+  u64 settled_instructions_ = 0;  ///< clock_.instructions and fixed cycles at that change
+  Cycles settled_fixed_ = 0;
   WalkStats walks_;
 };
 

@@ -25,7 +25,7 @@ enum class Type : u8 { access = 1, walk_read = 2, paging = 3, invalidation = 4, 
 namespace flag {
 inline constexpr u8 user = 1, implicit = 2, fault = 4, tlb_hit = 8, walked = 16, paged = 32;
 }
-/// Record::size of an access that faulted: Fault::Kind.
+/// Record::size of an access that faulted.
 namespace fault {
 inline constexpr u8 page = 1, non_canonical = 2, violation = 3, misconfigured = 4;
 }

@@ -1,6 +1,20 @@
 #include "traces/recorder.h"
 
 namespace nestwalk::traces {
+namespace {
+
+/// The number by which FORMAT.md knows it.
+u8 kind_of(const Fault& f) {
+  switch (f.kind) {
+    case Fault::Kind::page_fault: return fault::page;
+    case Fault::Kind::non_canonical: return fault::non_canonical;
+    case Fault::Kind::violation: return fault::violation;
+    case Fault::Kind::misconfigured: return fault::misconfigured;
+    default: return 0;  // raised before there is an access to record
+  }
+}
+
+}  // namespace
 
 void AccessRecorder::access(LinearAddr address, unsigned bytes, mmu::Access access, const Result<mmu::Translation>& t,
                             const Bill& bill) {
@@ -24,7 +38,7 @@ void AccessRecorder::access(LinearAddr address, unsigned bytes, mmu::Access acce
                                (q.dirty ? right::dirty : 0) | (q.global ? right::global : 0));
     r.b = t->address.value;
   } else {
-    r.size = static_cast<u8>(t.fault().kind);
+    r.size = kind_of(t.fault());
     r.b = t.fault().error;
   }
   writer_.put(r);

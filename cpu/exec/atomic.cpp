@@ -24,7 +24,8 @@ void magic(Cpu& c, const Insn&) {
   c.platform.magic(static_cast<u32>(c.s.gpr[RAX]), c.long64() ? c.s.gpr[RCX] : static_cast<u32>(c.s.gpr[RCX]));
 }
 bool is_magic(const Insn& i) {
-  return i.width == 2 && i.kind[0] == Operand::gpr && i.kind[1] == Operand::gpr && i.reg[0] == 8 * RBX && i.reg[1] == 8 * RBX;
+  return i.width == 2 && i.kind[0] == Operand::gpr && i.kind[1] == Operand::gpr && i.reg[0] == 8 * RBX &&
+         i.reg[1] == 8 * RBX;
 }
 
 /// The sum goes to the destination last: XADD of a register with itself doubles it.
@@ -69,7 +70,8 @@ void cmpxchg_pair(Cpu& c, const Insn& i) {
   const U wanted = (static_cast<U>(c.gpr<T>(8 * RCX)) << kBits<T>) | c.gpr<T>(8 * RBX);
   const u64 at = c.linear<mmu::Side::store>(i, sizeof(U));
   if (sizeof(U) == 16 && at % 16) c.gp();
-  const U old = c.update_at<U>(at, [=](U v) { return v == expected ? wanted : v; }, i.segment);
+  const U old = c.update_at<U>(
+      at, [=](U v) { return v == expected ? wanted : v; }, i.segment);
   c.s.flags.set_zf(old == expected);
   if (old != expected) {
     c.set_gpr<T>(8 * RAX, static_cast<T>(old));

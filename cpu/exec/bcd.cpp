@@ -1,7 +1,7 @@
 // Decimal arithmetic (SDM vol. 2: AAA, AAD, AAM, AAS, DAA, DAS). None of them exists in 64-bit mode.
 //
-// Flags that the SDM leaves undefined, as Intel cores show them: AAA, AAS: OF, SF, ZF, PF of AL; AAM, AAD: CF = OF = AF = 0;
-// DAA, DAS: OF = 0.
+// Flags that the SDM leaves undefined, as Intel cores show them: AAA, AAS: OF, SF, ZF, PF of AL; AAM, AAD: CF = OF = AF =
+// 0; DAA, DAS: OF = 0.
 #include "cpu/exec/operand.h"
 
 namespace nestwalk::cpu {

@@ -9,27 +9,36 @@
 namespace nestwalk::cpu {
 namespace {
 
-// ---- bit tests -----------------------------------------------------------------------------------------------------------
+// ---- bit tests
+// -----------------------------------------------------------------------------------------------------------
 
 struct Test {
   static constexpr bool kWrites = false;
   template <class T>
-  static T apply(T a, T) { return a; }
+  static T apply(T a, T) {
+    return a;
+  }
 };
 struct Set {
   static constexpr bool kWrites = true;
   template <class T>
-  static T apply(T a, T m) { return a | m; }
+  static T apply(T a, T m) {
+    return a | m;
+  }
 };
 struct Reset {
   static constexpr bool kWrites = true;
   template <class T>
-  static T apply(T a, T m) { return a & ~m; }
+  static T apply(T a, T m) {
+    return a & ~m;
+  }
 };
 struct Complement {
   static constexpr bool kWrites = true;
   template <class T>
-  static T apply(T a, T m) { return a ^ m; }
+  static T apply(T a, T m) {
+    return a ^ m;
+  }
 };
 
 template <class Op, class T>
@@ -60,7 +69,8 @@ void bit_of_memory(Cpu& c, const Insn& i) {
   }
   const u64 bit_number = static_cast<u64>(n);
   if constexpr (Op::kWrites)
-    c.update_at<T>(at, [&](T a) { return tested<Op, T>(c.s.flags, a, bit_number); }, i.segment);
+    c.update_at<T>(
+        at, [&](T a) { return tested<Op, T>(c.s.flags, a, bit_number); }, i.segment);
   else
     tested<Op, T>(c.s.flags, c.load_at<T>(at, i.segment), bit_number);
 }
@@ -73,7 +83,8 @@ Handler bind_bit(const Insn& i) {
   });
 }
 
-// ---- scans and counts ------------------------------------------------------------------------------------------------------
+// ---- scans and counts
+// ------------------------------------------------------------------------------------------------------
 
 template <class T, bool forward>
 void scan(Cpu& c, const Insn& i) {
@@ -94,7 +105,8 @@ void popcnt(Cpu& c, const Insn& i) {
   c.s.flags.unpack(a ? 0 : fl::zf);
 }
 
-// ---- byte order --------------------------------------------------------------------------------------------------------------
+// ---- byte order
+// --------------------------------------------------------------------------------------------------------------
 
 template <class T>
 T swapped(T v) {
@@ -114,7 +126,8 @@ void movbe(Cpu& c, const Insn& i) {
   c.write<T>(i, 0, swapped(c.read<T>(i, 1)));
 }
 
-// ---- CRC-32C (polynomial 11EDC6F41h, reflected; as RFC 3720, appendix B.4) --------------------------------------------------
+// ---- CRC-32C (polynomial 11EDC6F41h, reflected; as RFC 3720, appendix B.4)
+// --------------------------------------------------
 
 constexpr std::array<u32, 256> crc_table() {
   std::array<u32, 256> table{};
@@ -154,9 +167,7 @@ Handler bind_bswap(const Insn& i) {
   return i.width == 8 ? pure<bswap<u64>> : i.width == 4 ? pure<bswap<u32>> : pure<bswap<u16>>;
 }
 Handler bind_movbe(const Insn& i) {
-  return i.width == 8   ? then_next<movbe<u64>>
-         : i.width == 4 ? then_next<movbe<u32>>
-                        : then_next<movbe<u16>>;
+  return i.width == 8 ? then_next<movbe<u64>> : i.width == 4 ? then_next<movbe<u32>> : then_next<movbe<u16>>;
 }
 Handler bind_crc32(const Insn& i) {
   return by_width(i.size[1], [](auto t) -> Handler { return then_next<crc32<decltype(t)>>; });

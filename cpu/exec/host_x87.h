@@ -36,73 +36,66 @@ inline constexpr u16 kOwnControl = 0x37f;
 #define NW_X87_OUT [status] "=m"(o.status), [value] "=m"(o.value), [second] "=m"(o.second)
 
 /// Nothing in: constants.
-#define NW_X87_0(name, text)                                                                                        \
-  inline Outcome name(const Environment& env) {                                                                                \
-    Outcome o;                                                                                                      \
-    asm volatile(NW_X87_BEGIN text NW_X87_END                                                                       \
-                 : NW_X87_OUT                                                                                       \
-                 : [env] "m"(env), [own] "m"(kOwnControl)                                                   \
-                 : NW_X87_CLOBBERS);                                                                                \
-    return o;                                                                                                       \
+#define NW_X87_0(name, text)                                                                                          \
+  inline Outcome name(const Environment& env) {                                                                       \
+    Outcome o;                                                                                                        \
+    asm volatile(NW_X87_BEGIN text NW_X87_END:NW_X87_OUT : [env] "m"(env), [own] "m"(kOwnControl) : NW_X87_CLOBBERS); \
+    return o;                                                                                                         \
   }
 /// ST(0) in.
-#define NW_X87_1(name, text)                                                                                        \
-  inline Outcome name(const Environment& env, const F80& a) {                                                                  \
-    Outcome o;                                                                                                      \
-    asm volatile(NW_X87_BEGIN "fldt %[a]\n\t" text NW_X87_END                                                       \
-                 : NW_X87_OUT                                                                                       \
-                 : [env] "m"(env), [own] "m"(kOwnControl), [a] "m"(a)                                       \
-                 : NW_X87_CLOBBERS);                                                                                \
-    return o;                                                                                                       \
+#define NW_X87_1(name, text)                                             \
+  inline Outcome name(const Environment& env, const F80& a) {            \
+    Outcome o;                                                           \
+    asm volatile(NW_X87_BEGIN "fldt %[a]\n\t" text NW_X87_END:NW_X87_OUT \
+                 : [env] "m"(env), [own] "m"(kOwnControl), [a] "m"(a)    \
+                 : NW_X87_CLOBBERS);                                     \
+    return o;                                                            \
   }
 /// ST(0) = a and ST(1) = b in.
-#define NW_X87_2(name, text)                                                                                        \
-  inline Outcome name(const Environment& env, const F80& a, const F80& b) {                                                    \
-    Outcome o;                                                                                                      \
-    asm volatile(NW_X87_BEGIN "fldt %[b]\n\tfldt %[a]\n\t" text NW_X87_END                                          \
-                 : NW_X87_OUT                                                                                       \
-                 : [env] "m"(env), [own] "m"(kOwnControl), [a] "m"(a), [b] "m"(b)                           \
-                 : NW_X87_CLOBBERS);                                                                                \
-    return o;                                                                                                       \
+#define NW_X87_2(name, text)                                                          \
+  inline Outcome name(const Environment& env, const F80& a, const F80& b) {           \
+    Outcome o;                                                                        \
+    asm volatile(NW_X87_BEGIN "fldt %[b]\n\tfldt %[a]\n\t" text NW_X87_END:NW_X87_OUT \
+                 : [env] "m"(env), [own] "m"(kOwnControl), [a] "m"(a), [b] "m"(b)     \
+                 : NW_X87_CLOBBERS);                                                  \
+    return o;                                                                         \
   }
 /// Memory in, converted by the instruction itself: a load.
-#define NW_X87_LOAD(name, T, text)                                                                                  \
-  inline Outcome name(const Environment& env, const T& m) {                                                                    \
-    Outcome o;                                                                                                      \
-    asm volatile(NW_X87_BEGIN text " %[m]" NW_X87_END                                                               \
-                 : NW_X87_OUT                                                                                       \
-                 : [env] "m"(env), [own] "m"(kOwnControl), [m] "m"(m)                                       \
-                 : NW_X87_CLOBBERS);                                                                                \
-    return o;                                                                                                       \
+#define NW_X87_LOAD(name, T, text)                                    \
+  inline Outcome name(const Environment& env, const T& m) {           \
+    Outcome o;                                                        \
+    asm volatile(NW_X87_BEGIN text " %[m]" NW_X87_END:NW_X87_OUT      \
+                 : [env] "m"(env), [own] "m"(kOwnControl), [m] "m"(m) \
+                 : NW_X87_CLOBBERS);                                  \
+    return o;                                                         \
   }
 /// ST(0) and memory in.
-#define NW_X87_1M(name, T, text)                                                                                    \
-  inline Outcome name(const Environment& env, const F80& a, const T& m) {                                                      \
-    Outcome o;                                                                                                      \
-    asm volatile(NW_X87_BEGIN "fldt %[a]\n\t" text " %[m]" NW_X87_END                                               \
-                 : NW_X87_OUT                                                                                       \
-                 : [env] "m"(env), [own] "m"(kOwnControl), [a] "m"(a), [m] "m"(m)                           \
-                 : NW_X87_CLOBBERS);                                                                                \
-    return o;                                                                                                       \
+#define NW_X87_1M(name, T, text)                                                  \
+  inline Outcome name(const Environment& env, const F80& a, const T& m) {         \
+    Outcome o;                                                                    \
+    asm volatile(NW_X87_BEGIN "fldt %[a]\n\t" text " %[m]" NW_X87_END:NW_X87_OUT  \
+                 : [env] "m"(env), [own] "m"(kOwnControl), [a] "m"(a), [m] "m"(m) \
+                 : NW_X87_CLOBBERS);                                              \
+    return o;                                                                     \
   }
 /// ST(0) into memory; `m` is not written where an unmasked exception forbids it. Returns the status word.
-#define NW_X87_STORE(name, T, text)                                                                                 \
-  inline u16 name(const Environment& env, const F80& a, T& m) {                                                                \
-    u16 status;                                                                                                     \
-    asm volatile(NW_X87_BEGIN "fldt %[a]\n\t" text " %[m]\n\tfnstsw %[status]\n\tfninit"                            \
-                 : [status] "=m"(status), [m] "+m"(m)                                                               \
-                 : [env] "m"(env), [a] "m"(a)                                                               \
-                 : NW_X87_CLOBBERS);                                                                                \
-    return status;                                                                                                  \
+#define NW_X87_STORE(name, T, text)                                                      \
+  inline u16 name(const Environment& env, const F80& a, T& m) {                          \
+    u16 status;                                                                          \
+    asm volatile(NW_X87_BEGIN "fldt %[a]\n\t" text " %[m]\n\tfnstsw %[status]\n\tfninit" \
+                 : [status] "=m"(status), [m] "+m"(m)                                    \
+                 : [env] "m"(env), [a] "m"(a)                                            \
+                 : NW_X87_CLOBBERS);                                                     \
+    return status;                                                                       \
   }
 
 /// One operation in all its operand forms, as overloads: registers, m32, m64 (reals), m16, m32 (integers). Real operands
 /// are float and double, integers i16 and i32; only their bits are moved by C++.
-#define NW_X87_FORMS(name, reals, integers)         \
-  NW_X87_2(name, reals " %%st(1), %%st")            \
-  NW_X87_1M(name, float, reals "s")                 \
-  NW_X87_1M(name, double, reals "l")                \
-  NW_X87_1M(name, i16, integers "s")                \
+#define NW_X87_FORMS(name, reals, integers) \
+  NW_X87_2(name, reals " %%st(1), %%st")    \
+  NW_X87_1M(name, float, reals "s")         \
+  NW_X87_1M(name, double, reals "l")        \
+  NW_X87_1M(name, i16, integers "s")        \
   NW_X87_1M(name, i32, integers "l")
 
 NW_X87_FORMS(add, "fadd", "fiadd")

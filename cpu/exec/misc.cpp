@@ -6,7 +6,8 @@
 namespace nestwalk::cpu {
 namespace {
 
-// ---- flags ---------------------------------------------------------------------------------------------------------------
+// ---- flags
+// ---------------------------------------------------------------------------------------------------------------
 
 constexpr u64 kAhFlags = fl::sf | fl::zf | fl::af | fl::pf | fl::cf;
 
@@ -30,7 +31,8 @@ void sahf(Cpu& c, const Insn&) {
   c.s.flags.unpack((c.gpr<u8>(1) & kAhFlags) | of);
 }
 
-// ---- table look-up, loops ------------------------------------------------------------------------------------------------
+// ---- table look-up, loops
+// ------------------------------------------------------------------------------------------------
 
 void xlat(Cpu& c, const Insn& i) {
   const u64 offset = truncate_to(c.s.gpr[RBX] + c.gpr<u8>(0), i.address);
@@ -53,7 +55,8 @@ void loop(Cpu& c, const Insn& i) {
   set_at_size(c, RCX, left, i.address);  // after a target outside CS has faulted
 }
 
-// ---- stack frames ----------------------------------------------------------------------------------------------------------
+// ---- stack frames
+// ----------------------------------------------------------------------------------------------------------
 
 /// Puts RSP and RBP back when an instruction of several stack accesses faults in its middle.
 template <class F>
@@ -118,7 +121,8 @@ void bound(Cpu& c, const Insn& i) {
   if (v < low || v > high) c.raise(ex::br);
 }
 
-// ---- random numbers, stores and hints --------------------------------------------------------------------------------------
+// ---- random numbers, stores and hints
+// --------------------------------------------------------------------------------------
 
 /// RDRAND, RDSEED: there is always a number, so CF = 1; the other flags are cleared.
 template <class T>
@@ -140,9 +144,25 @@ void hint(Cpu&, const Insn&) {}
 bool lock_allowed(const Insn& i) {
   if (i.kind[0] != Operand::mem) return false;
   switch (i.op) {
-    case Op::ADD: case Op::ADC: case Op::AND: case Op::BTC: case Op::BTR: case Op::BTS: case Op::CMPXCHG: case Op::CMPXCHG8B:
-    case Op::CMPXCHG16B: case Op::DEC: case Op::INC: case Op::NEG: case Op::NOT: case Op::OR: case Op::SBB: case Op::SUB:
-    case Op::XADD: case Op::XCHG: case Op::XOR: return true;
+    case Op::ADD:
+    case Op::ADC:
+    case Op::AND:
+    case Op::BTC:
+    case Op::BTR:
+    case Op::BTS:
+    case Op::CMPXCHG:
+    case Op::CMPXCHG8B:
+    case Op::CMPXCHG16B:
+    case Op::DEC:
+    case Op::INC:
+    case Op::NEG:
+    case Op::NOT:
+    case Op::OR:
+    case Op::SBB:
+    case Op::SUB:
+    case Op::XADD:
+    case Op::XCHG:
+    case Op::XOR: return true;
     default: return false;
   }
 }
@@ -154,10 +174,26 @@ bool ends_block(const Insn& i) {
     case Op::XCHG:
       return i.width == 2 && i.kind[0] == Operand::gpr && i.kind[1] == Operand::gpr && i.reg[0] == 8 * RBX &&
              i.reg[1] == 8 * RBX;
-    case Op::MOVSB: case Op::MOVSW: case Op::MOVSD: case Op::MOVSQ: case Op::STOSB: case Op::STOSW: case Op::STOSD:
-    case Op::STOSQ: case Op::LODSB: case Op::LODSW: case Op::LODSD: case Op::LODSQ: case Op::CMPSB: case Op::CMPSW:
-    case Op::CMPSD: case Op::CMPSQ: case Op::SCASB: case Op::SCASW: case Op::SCASD: case Op::SCASQ:
-      return i.flags & (Insn::kRep | Insn::kRepne);
+    case Op::MOVSB:
+    case Op::MOVSW:
+    case Op::MOVSD:
+    case Op::MOVSQ:
+    case Op::STOSB:
+    case Op::STOSW:
+    case Op::STOSD:
+    case Op::STOSQ:
+    case Op::LODSB:
+    case Op::LODSW:
+    case Op::LODSD:
+    case Op::LODSQ:
+    case Op::CMPSB:
+    case Op::CMPSW:
+    case Op::CMPSD:
+    case Op::CMPSQ:
+    case Op::SCASB:
+    case Op::SCASW:
+    case Op::SCASD:
+    case Op::SCASQ: return i.flags & (Insn::kRep | Insn::kRepne);
     default: return false;
   }
 }

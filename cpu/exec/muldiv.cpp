@@ -12,13 +12,25 @@ namespace {
 template <class T>
 struct Twice;
 template <>
-struct Twice<u8> { using Unsigned = u16; using Signed = i16; };
+struct Twice<u8> {
+  using Unsigned = u16;
+  using Signed = i16;
+};
 template <>
-struct Twice<u16> { using Unsigned = u32; using Signed = i32; };
+struct Twice<u16> {
+  using Unsigned = u32;
+  using Signed = i32;
+};
 template <>
-struct Twice<u32> { using Unsigned = u64; using Signed = i64; };
+struct Twice<u32> {
+  using Unsigned = u64;
+  using Signed = i64;
+};
 template <>
-struct Twice<u64> { using Unsigned = u128; using Signed = i128; };
+struct Twice<u64> {
+  using Unsigned = u128;
+  using Signed = i128;
+};
 
 template <class T>
 NW_INLINE void multiplied(Flags& f, T low, bool overflow) {
@@ -73,8 +85,14 @@ void imul_pair(Cpu& c, const Insn& i) {
   set_pair<T>(c, low, high);
 }
 template <class T, bool immediate>
+void imul_to_from_register(Cpu& c, const Insn& i) {
+  const T a = c.gpr<T>(i.reg[1]);
+  const T b = immediate ? static_cast<T>(i.imm) : c.gpr<T>(i.reg[0]);
+  c.set_gpr<T>(i.reg[0], signed_product<T>(c.s.flags, a, b));
+}
+template <class T, bool immediate>
 void imul_to(Cpu& c, const Insn& i) {
-  const T a = c.read<T>(i, 1);
+  const T a = c.load<T>(i);
   const T b = immediate ? static_cast<T>(i.imm) : c.gpr<T>(i.reg[0]);
   c.set_gpr<T>(i.reg[0], signed_product<T>(c.s.flags, a, b));
 }
@@ -126,6 +144,8 @@ Handler bind_imul(const Insn& i) {
   if (i.kind[1] == Operand::none) return NW_BY_WIDTH(i, then_next, imul_pair);
   return by_width(i.width, [&](auto t) -> Handler {
     using T = decltype(t);
+    if (i.kind[1] == Operand::gpr)
+      return i.kind[2] == Operand::imm ? pure<imul_to_from_register<T, true>> : pure<imul_to_from_register<T, false>>;
     return i.kind[2] == Operand::imm ? then_next<imul_to<T, true>> : then_next<imul_to<T, false>>;
   });
 }

@@ -80,7 +80,7 @@ struct Rcl {
     if (n == 0) return a;
     const u128 ring = (u128{f.cf()} << kBits<T>) | a;  // width + 1 bits, CF on top
     const u128 turned = (ring << n) | (ring >> (kBits<T> + 1 - n));
-    f.set_cf_of((turned >> kBits<T>) & 1, msb(static_cast<T>(a ^ (a << 1))));
+    f.set_cf_of((turned >> kBits<T>)&1, msb(static_cast<T>(a ^ (a << 1))));
     return static_cast<T>(turned);
   }
 };
@@ -92,7 +92,7 @@ struct Rcr {
     if (n == 0) return a;
     const u128 ring = (u128{f.cf()} << kBits<T>) | a;
     const u128 turned = (ring >> n) | (ring << (kBits<T> + 1 - n));
-    f.set_cf_of((turned >> kBits<T>) & 1, msb(a) != f.cf());
+    f.set_cf_of((turned >> kBits<T>)&1, msb(a) != f.cf());
     return static_cast<T>(turned);
   }
 };
@@ -103,9 +103,10 @@ void by_immediate(Cpu& c, const Insn& i) {
   const unsigned n = i.imm & kCountMask<T>;
   const T a = c.gpr<T>(i.reg[0]);
   Flags& f = c.s.flags;
-  const bool of = f.of();
+  [[maybe_unused]] const bool of = f.of();
   c.set_gpr<T>(i.reg[0], n ? Op::template apply<T>(f, a, n) : a);
-  if (Op::kKeepsOf && n > 1) f.set_of(of);
+  if constexpr (Op::kKeepsOf)
+    if (n > 1) f.set_of(of);
 }
 template <class Op, class T>
 void by_cl(Cpu& c, const Insn& i) {

@@ -18,8 +18,8 @@ struct Chunk {
   u64 q[4];
 };
 
-/// RSI, RDI and RCX of the running instruction. They go back to the registers when it ends, by a fault too, and then hold
-/// the finished elements; each round past the first is paid here.
+/// RSI, RDI and RCX of the running instruction: the registers hold what the finished elements left. Pays a cycle a round,
+/// but for the one that the fixed cost of an instruction that completes has covered.
 class Cursor {
  public:
   Cursor(Cpu& c, const Insn& i) : cpu(c), insn(i), size_(i.address) {
@@ -29,14 +29,16 @@ class Cursor {
     down_ = c.s.rflags & fl::df;
   }
   ~Cursor() {
-    if (rounds > 1) cpu.port.pay(Cause::instruction, rounds - 1);
+    if (rounds > covered) cpu.port.pay(Cause::instruction, rounds - covered);
   }
   Cursor(const Cursor&) = delete;
   Cursor& operator=(const Cursor&) = delete;
 
   u64 source(unsigned bytes) const { return linear_in<mmu::Side::load>(cpu, insn.segment, si, bytes); }
   template <mmu::Side side>
-  u64 target(unsigned bytes) const { return linear_in<side>(cpu, ES, di, bytes); }
+  u64 target(unsigned bytes) const {
+    return linear_in<side>(cpu, ES, di, bytes);
+  }
 
   /// One element, or one chunk of `bytes` upwards, is done.
   void advance_source(u64 bytes) { set_at_size(cpu, RSI, si = moved(si, bytes), size_); }
@@ -51,7 +53,7 @@ class Cursor {
   Cpu& cpu;
   const Insn& insn;
   u64 si, di, left;
-  Cycles rounds = 0;
+  Cycles rounds = 0, covered = 0;
 
  private:
   u64 moved(u64 at, u64 bytes) const { return truncate_to(down_ ? at - bytes : at + bytes, size_); }
@@ -168,6 +170,7 @@ void repeated(Cpu& c, const Insn& i) {
     if constexpr (until == Until::equal)
       if (equal) break;
   }
+  k.covered = 1;
   leave_block(c, i);
 }
 

@@ -60,10 +60,13 @@ Handler bind_integer(const Insn& i) {
   return i.size[0] == 2 ? then_next<arithmetic_memory<op, i16>> : then_next<arithmetic_memory<op, i32>>;
 }
 
-// ---- comparisons ---------------------------------------------------------------------------------------------------------
+// ---- comparisons
+// ---------------------------------------------------------------------------------------------------------
 
 constexpr auto kCompare = [](const host::Environment& e, const auto&... v) { return host::compare(e, v...); };
-constexpr auto kCompareQuietly = [](const host::Environment& e, const auto&... v) { return host::compare_quietly(e, v...); };
+constexpr auto kCompareQuietly = [](const host::Environment& e, const auto&... v) {
+  return host::compare_quietly(e, v...);
+};
 
 /// The register operand: the last one that is an x87 register (some forms name ST(0) first); ST(1) where none is named.
 unsigned other_register(const Insn& i) {
@@ -88,7 +91,8 @@ void compare(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   f.operands_ready();
   const unsigned s = other_register(i);
-  const bool done = f.empty(0) || f.empty(s) ? compare_empty(f) : set_compared(f, op(f.environment(), f.st(0), f.st(s)).status);
+  const bool done =
+      f.empty(0) || f.empty(s) ? compare_empty(f) : set_compared(f, op(f.environment(), f.st(0), f.st(s)).status);
   for (unsigned n = 0; done && n < pops; ++n) f.pop();
 }
 
@@ -144,7 +148,8 @@ Handler bind_compare_integer(const Insn& i) {
   return i.size[0] == 2 ? then_next<compare_memory<i16, pops>> : then_next<compare_memory<i32, pops>>;
 }
 
-// ---- functions of ST(0), of ST(0) and ST(1) --------------------------------------------------------------------------------
+// ---- functions of ST(0), of ST(0) and ST(1)
+// --------------------------------------------------------------------------------
 
 /// ST(0) = op(ST(0)). `cleared`: condition codes that an empty register clears besides C1.
 template <host::Outcome (*op)(const host::Environment&, const F80&), u16 cleared = 0>
@@ -262,7 +267,8 @@ void load_constant(Cpu& c, const Insn& i) {
   push_new(f, [&] { return constant(f.environment()); });
 }
 
-// ---- stores --------------------------------------------------------------------------------------------------------------
+// ---- stores
+// --------------------------------------------------------------------------------------------------------------
 
 template <class T>
 constexpr T kIndefiniteAs = std::numeric_limits<T>::min();  // integer indefinite
@@ -271,8 +277,8 @@ inline constexpr float kIndefiniteAs<float> = __builtin_bit_cast(float, 0xffc000
 template <>
 inline constexpr double kIndefiniteAs<double> = __builtin_bit_cast(double, 0xfff8000000000000);
 
-/// Converts ST(0) by `convert(environment, value, image)`, stores the image by `put`, and pops. An unmasked exception of the
-/// conversion leaves memory and stack alone.
+/// Converts ST(0) by `convert(environment, value, image)`, stores the image by `put`, and pops. An unmasked exception of
+/// the conversion leaves memory and stack alone.
 template <bool pops, class T, class Convert, class Put>
 void store_as(Cpu& c, const Insn& i, T indefinite, Convert convert, Put put) {
   X87Work f(c, i);
@@ -350,7 +356,8 @@ Handler bind_store_integer(const Insn& i) {
   }
 }
 
-// ---- moves between registers -----------------------------------------------------------------------------------------------
+// ---- moves between registers
+// -----------------------------------------------------------------------------------------------
 
 /// Sign changes touch no other bit and know no exception but an empty register.
 template <u16 keep, u16 flip>

@@ -36,7 +36,8 @@ class Image {
   u8 segment_;
 };
 
-// ---- x87 and SSE: the legacy region ----------------------------------------------------------------------------------------
+// ---- x87 and SSE: the legacy region
+// ----------------------------------------------------------------------------------------
 
 void save_x87(Image& m, unsigned, Pointers pointers) {
   const X87& x = m.cpu().s.x87;
@@ -106,7 +107,8 @@ bool half_in_use(const Cpu& c, unsigned h) {
 }
 bool sse_in_use(const Cpu& c) { return half_in_use(c, 0); }
 
-// ---- AVX: the upper halves ---------------------------------------------------------------------------------------------------
+// ---- AVX: the upper halves
+// ---------------------------------------------------------------------------------------------------
 
 void save_avx(Image& m, unsigned base, Pointers) {
   const Cpu& c = m.cpu();
@@ -120,7 +122,8 @@ void initialize_avx(State& s, unsigned count) {
 }
 bool avx_in_use(const Cpu& c) { return half_in_use(c, 1); }
 
-// ---- components ----------------------------------------------------------------------------------------------------------
+// ---- components
+// ----------------------------------------------------------------------------------------------------------
 
 struct Component {
   u64 mask;
@@ -168,7 +171,8 @@ void check_mxcsr(Cpu& c, u32 v) {
   if (v & ~kMxcsrMask) c.gp();
 }
 
-// ---- FXSAVE, FXRSTOR -------------------------------------------------------------------------------------------------------
+// ---- FXSAVE, FXRSTOR
+// -------------------------------------------------------------------------------------------------------
 
 void need_fx(Cpu& c) {
   if (c.s.cr0 & (mmu::cr0::em | mmu::cr0::ts)) c.raise(ex::nm);
@@ -207,7 +211,8 @@ void fxrstor(Cpu& c, const Insn& i) {
   c.s.mxcsr = next.mxcsr;
 }
 
-// ---- XSAVE, XRSTOR -----------------------------------------------------------------------------------------------------------
+// ---- XSAVE, XRSTOR
+// -----------------------------------------------------------------------------------------------------------
 
 /// The area's linear address and the requested components that XCR0 enables.
 template <mmu::Side side>
@@ -286,7 +291,8 @@ void xrstor(Cpu& c, const Insn& i) {
   c.s.mxcsr = next.mxcsr;
 }
 
-// ---- MXCSR -----------------------------------------------------------------------------------------------------------------
+// ---- MXCSR
+// -----------------------------------------------------------------------------------------------------------------
 
 void need_sse(Cpu& c) {
   if ((c.s.cr0 & mmu::cr0::em) || !(c.s.cr4 & mmu::cr4::osfxsr)) c.ud();

@@ -6,11 +6,9 @@ using namespace nestwalk::test;
 
 TEST_CASE("XCHG and XADD swap, with and without LOCK") {
   check_lines({
-      "48 87 c8 : rax=1 rcx=2 => rax=2 rcx=1",
-      "87 c8 : rax=ffffffff00000001 rcx=ffffffff00000002 => rax=2 rcx=1",
+      "48 87 c8 : rax=1 rcx=2 => rax=2 rcx=1", "87 c8 : rax=ffffffff00000001 rcx=ffffffff00000002 => rax=2 rcx=1",
       "86 e0 : rax=1234 => rax=3412",  // xchg al, ah
-      "48 87 0f : rdi=W rcx=5 [0]=9 => rcx=9 [0]=5",
-      "f0 86 0f : rdi=W rcx=5 [0]=1109 => rcx=9 [0]=1105",
+      "48 87 0f : rdi=W rcx=5 [0]=9 => rcx=9 [0]=5", "f0 86 0f : rdi=W rcx=5 [0]=1109 => rcx=9 [0]=1105",
       "f0 48 0f c1 0f : rdi=W rcx=5 [0]=-1 => rcx=-1 [0]=4 cf=1 zf=0",
       "48 0f c1 c0 : rax=8 => rax=10",  // with itself: doubled
   });
@@ -21,7 +19,7 @@ TEST_CASE("CMPXCHG compares with the accumulator and sets flags as CMP does") {
       "48 0f b1 0f : rax=9 rdi=W rcx=5 [0]=9 => zf=1 [0]=5",
       "48 0f b1 0f : rax=8 rdi=W rcx=5 [0]=9 => rax=9 zf=0 cf=1 [0]=9",
       "0f b1 cb : rax=ffffffff00000007 rbx=ffffffff00000007 rcx=1 => rbx=1 zf=1",
-      "0f b0 0f : rax=1180 rdi=W rcx=5 [0]=7f => rax=117f zf=0 of=0 cf=0",
+      "0f b0 0f : rax=1180 rdi=W rcx=5 [0]=7f => rax=117f zf=0 of=1 cf=0",
   });
 }
 

@@ -15,11 +15,11 @@ TEST_CASE("a register bit offset is taken modulo the width on registers") {
 
 TEST_CASE("a register bit offset on memory reaches beyond the operand, both ways") {
   check_lines({
-      "0f ab 0f : rdi=W+40 rcx=45 => [48].4=20 cf=0",                 // bit 69: eight bytes on
-      "0f ab 0f : rdi=W+40 rcx=-1 => [3c].4=80000000 cf=0",           // bit -1: the word before
+      "0f ab 0f : rdi=W+40 rcx=45 => [48].4=20 cf=0",        // bit 69: eight bytes on
+      "0f ab 0f : rdi=W+40 rcx=-1 => [3c].4=80000000 cf=0",  // bit -1: the word before
       "48 0f b3 0f : rdi=W+40 rcx=-40 [38]=ffffffffffffffff => [38]=fffffffffffffffe cf=1",
       "66 0f bb 0f : rdi=W+40 rcx=12 => [42].2=4",
-      "0f ba 2f 45 : rdi=W+40 => [40].4=20",                          // an immediate does not reach
+      "0f ba 2f 45 : rdi=W+40 => [40].4=20",  // an immediate does not reach
       "f0 0f ab 0f : rdi=W+40 rcx=1 => [40].4=2",
   });
 }

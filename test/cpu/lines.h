@@ -2,9 +2,9 @@
 //
 //   "c1 e0 04 : rax=1 cf=1 => rax=10 cf=0"
 //
-// Numbers are hexadecimal; W is the address of the test window. Left and right name registers (rax..r15), flags (cf pf af zf
-// sf of df) and memory words [offset]=value (1, 2, 4 or 8 bytes with the suffix .1 .2 .4 .8, 8 by default); the right side may
-// name the exception v=number. A register that the right side does not name must be unchanged.
+// Numbers are hexadecimal; W is the address of the test window. Left and right name registers (rax..r15), flags (cf pf af
+// zf sf of df) and memory words [offset]=value (1, 2, 4 or 8 bytes with the suffix .1 .2 .4 .8, 8 by default); the right
+// side may name the exception v=number. A register that the right side does not name must be unchanged.
 #pragma once
 
 #include <fmt/format.h>
@@ -21,7 +21,8 @@ class Line {
  public:
   explicit Line(const std::string& text) : text_(text) {
     const auto colon = text.find(':'), arrow = text.find("=>");
-    if (colon == std::string::npos || arrow == std::string::npos) throw std::invalid_argument("line without : or =>: " + text);
+    if (colon == std::string::npos || arrow == std::string::npos)
+      throw std::invalid_argument("line without : or =>: " + text);
     before_.set_code(bytes_of_hex(text.substr(0, colon)));
     before_.state.fx = clean_fx();
     for (unsigned n = 0; n < 16; ++n) before_.state.gpr[n] = u64{0x1111111111111111} * n;
@@ -67,7 +68,8 @@ class Line {
     }
   }
   static int flag(const std::string& name) {
-    static const std::map<std::string, int> bits = {{"cf", 0}, {"pf", 2}, {"af", 4}, {"zf", 6}, {"sf", 7}, {"df", 10}, {"of", 11}};
+    static const std::map<std::string, int> bits = {{"cf", 0}, {"pf", 2},  {"af", 4}, {"zf", 6},
+                                                    {"sf", 7}, {"df", 10}, {"of", 11}};
     const auto it = bits.find(name);
     return it == bits.end() ? -1 : it->second;
   }

@@ -27,22 +27,18 @@ TEST_CASE("IMUL sets CF and OF when the product does not fit the destination") {
 
 TEST_CASE("DIV and IDIV truncate towards zero and the remainder follows the dividend") {
   check_lines({
-      "f6 f1 : rax=107 rcx=10 => rax=710",
-      "66 f7 f1 : rax=1 rdx=1 rcx=2 => rax=8000 rdx=1",
-      "48 f7 f1 : rax=0 rdx=1 rcx=10 => rax=1000000000000000 rdx=0",
-      "48 f7 f9 : rax=-7 rdx=-1 rcx=2 => rax=-3 rdx=-1",
+      "f6 f1 : rax=107 rcx=10 => rax=710", "66 f7 f1 : rax=1 rdx=1 rcx=2 => rax=8000 rdx=1",
+      "48 f7 f1 : rax=0 rdx=1 rcx=10 => rax=1000000000000000 rdx=0", "48 f7 f9 : rax=-7 rdx=-1 rcx=2 => rax=-3 rdx=-1",
       "48 f7 f9 : rax=7 rdx=0 rcx=-2 => rax=-3 rdx=1",
-      "f6 f9 : rax=ff80 rcx=1 => rax=80",                  // -128 / 1 just fits
+      "f6 f9 : rax=ff80 rcx=1 => rax=80",  // -128 / 1 just fits
   });
 }
 
 TEST_CASE("a quotient that does not fit and a divisor of 0 raise #DE and change nothing") {
   check_lines({
-      "f6 f1 : rax=1000 rcx=10 => v=0 rip=20000000",
-      "f7 f1 : rax=0 rdx=0 rcx=0 => v=0",
-      "48 f7 f9 : rax=8000000000000000 rdx=-1 rcx=-1 => v=0",
-      "48 f7 f9 : rax=0 rdx=8000000000000000 rcx=-1 => v=0",
-      "f6 f9 : rax=80 rcx=1 => v=0",                       // +128 does not fit
+      "f6 f1 : rax=1000 rcx=10 => v=0 rip=20000000", "f7 f1 : rax=0 rdx=0 rcx=0 => v=0",
+      "48 f7 f9 : rax=8000000000000000 rdx=-1 rcx=-1 => v=0", "48 f7 f9 : rax=0 rdx=8000000000000000 rcx=-1 => v=0",
+      "f6 f9 : rax=80 rcx=1 => v=0",  // +128 does not fit
   });
 }
 

@@ -5,11 +5,11 @@ using namespace nestwalk::test;
 
 TEST_CASE("a shift's count is taken modulo 32, or 64 for 64-bit operands") {
   check_lines({
-      "c1 e0 21 : rax=ffffffff00000001 => rax=2",           // shl eax, 33
-      "48 c1 e0 21 : rax=1 => rax=200000000",               // shl rax, 33
-      "48 c1 e0 41 : rax=1 => rax=2",                       // shl rax, 65
-      "c0 e0 09 : rax=ff cf=1 => rax=0 cf=0 zf=1",          // shl al, 9: all bits are gone
-      "66 d3 e0 : rax=5 rcx=21 => rax=a",                   // shl ax, cl = 33
+      "c1 e0 21 : rax=ffffffff00000001 => rax=2",   // shl eax, 33
+      "48 c1 e0 21 : rax=1 => rax=200000000",       // shl rax, 33
+      "48 c1 e0 41 : rax=1 => rax=2",               // shl rax, 65
+      "c0 e0 09 : rax=ff cf=1 => rax=0 cf=0 zf=1",  // shl al, 9: all bits are gone
+      "66 d3 e0 : rax=5 rcx=21 => rax=a",           // shl ax, cl = 33
   });
 }
 
@@ -38,10 +38,10 @@ TEST_CASE("rotates change CF and OF only") {
   check_lines({
       "d0 c0 : rax=81 zf=1 sf=1 => rax=3 cf=1 of=1 zf=1 sf=1",
       "d0 c8 : rax=1 => rax=80 cf=1 of=1",
-      "c0 c0 08 : rax=81 cf=0 => rax=81 cf=1",              // a full turn still sets CF
-      "48 d1 d0 : rax=8000000000000000 cf=1 => rax=1 cf=1", // rcl
-      "48 d1 d8 : rax=1 cf=0 => rax=0 cf=1",                // rcr
-      "c0 d0 09 : rax=81 cf=1 => rax=81 cf=1",              // rcl al, 9: a full turn of nine bits
+      "c0 c0 08 : rax=81 cf=0 => rax=81 cf=1",               // a full turn still sets CF
+      "48 d1 d0 : rax=8000000000000000 cf=1 => rax=1 cf=1",  // rcl
+      "48 d1 d8 : rax=1 cf=0 => rax=0 cf=1",                 // rcr
+      "c0 d0 09 : rax=81 cf=1 => rax=81 cf=1",               // rcl al, 9: a full turn of nine bits
       "66 c1 d0 11 : rax=8001 cf=1 => rax=8001 cf=1",
   });
 }

@@ -1,6 +1,6 @@
-// A processor for snippets of a few instructions: state in, bytes run by the real decoder, blocks and run loop, state out. Memory
-// is mapped one to one by a model of its own (pages exist or fault), so nothing here depends on walks or TLBs. Exceptions
-// go through a real IDT and come back as a vector with the state that they found.
+// A processor for snippets of a few instructions: state in, bytes run by the real decoder, blocks and run loop, state out.
+// Memory is mapped one to one by a model of its own (pages exist or fault), so nothing here depends on walks or TLBs.
+// Exceptions go through a real IDT and come back as a vector with the state that they found.
 #pragma once
 
 #include <algorithm>
@@ -149,8 +149,14 @@ class SnippetMachine : public cpu::Platform {
     const u8 dpl = real ? 0 : 3;
     for (Segment& g : c.s.seg)
       g = Segment{.selector = u16(real ? 0 : 0x23), .limit = limit, .type = 3, .dpl = dpl, .db = !small, .g = !small};
-    c.s.seg[CS] = Segment{.selector = u16(real ? 0x800 : 0x1b), .base = small ? kRealCode : 0, .limit = limit, .type = 0xb,
-                          .dpl = dpl, .l = wide, .db = !small && !wide, .g = !small};
+    c.s.seg[CS] = Segment{.selector = u16(real ? 0x800 : 0x1b),
+                          .base = small ? kRealCode : 0,
+                          .limit = limit,
+                          .type = 0xb,
+                          .dpl = dpl,
+                          .l = wide,
+                          .db = !small && !wide,
+                          .g = !small};
     c.s.cr0 = (real ? 0x20 : 0x80000021) | extra_cr0;
     c.s.cr4 = mmu::cr4::osfxsr | mmu::cr4::osxmmexcpt | mmu::cr4::osxsave | (wide ? mmu::cr4::pae : 0);
     c.s.cr4 &= ~missing_cr4;
@@ -257,7 +263,8 @@ class SnippetMachine : public cpu::Platform {
     }
     c.vector = static_cast<int>((linear - length - kHandlers) / 16);
     const unsigned width = mode == Mode::k64 ? 8 : mode == Mode::real ? 2 : 4;
-    const bool error = mode != Mode::real && (c.vector == ex::gp || c.vector == ex::pf || c.vector == ex::ss || c.vector == ex::np);
+    const bool error =
+        mode != Mode::real && (c.vector == ex::gp || c.vector == ex::pf || c.vector == ex::ss || c.vector == ex::np);
     u64 frame = s.seg[SS].base + (width == 2 ? static_cast<u16>(s.gpr[RSP]) : s.gpr[RSP]);
     error_ = error ? peek<u32>(frame) : 0;
     if (error) frame += width;

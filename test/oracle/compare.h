@@ -18,7 +18,8 @@ inline std::string difference(const OracleCase& ours, const OracleCase& native, 
                               const std::array<u8, 512>* fx_mask = nullptr) {
   std::string text;
   if (ours.vector != native.vector) return fmt::format(" vector {} but native {}", ours.vector, native.vector);
-  if (ours.state.rip != native.state.rip) text += fmt::format(" rip {:#x} but native {:#x}", ours.state.rip, native.state.rip);
+  if (ours.state.rip != native.state.rip)
+    text += fmt::format(" rip {:#x} but native {:#x}", ours.state.rip, native.state.rip);
   static constexpr const char* names[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                             "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
   for (unsigned n = 0; n < 16; ++n)
@@ -57,7 +58,8 @@ inline void compare_with_host(SnippetMachine& machine, const std::string& name, 
     if (d.empty()) continue;
     ++wrong;
     const OracleCase& c = cases[n];
-    report += fmt::format("\n{} [{}]:{}\n  before: flags {:#x}", name, hex_of({c.code.data(), c.length}), d, c.state.rflags);
+    report +=
+        fmt::format("\n{} [{}]:{}\n  before: flags {:#x}", name, hex_of({c.code.data(), c.length}), d, c.state.rflags);
     for (unsigned r = 0; r < 16; ++r) report += fmt::format(" {:x}", c.state.gpr[r]);
     if (fx_mask) report += "\n  fx " + hex_of({c.state.fx.data(), 5}) + "; " + hex_of({c.state.fx.data() + 32, 26});
   }

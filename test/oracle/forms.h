@@ -15,10 +15,11 @@ namespace nestwalk::test {
 ///
 ///   /r /0 .. /7   ModRM, with a random register or this extension    +r        a register in the opcode's low bits
 ///   b v w q       operand size: 8 bits; 16, 32 or 64; 32 or 64 (REX.W); always REX.W
-///   ib iz         immediate of 8 bits; of the operand size, at most 32    mN    memory operand, N bytes; without: register or memory
-///   reg           register operand only                              str       a string instruction: RSI, RDI, RCX are set up
-///   ~xyz          flags that are not compared (c p a z s o)          bit       the register operand is a bit offset near memory
-///   div           dividends that often fit                           lock      with and without LOCK on memory
+///   ib iz         immediate of 8 bits; of the operand size, at most 32    mN    memory operand, N bytes; without: register
+///   or memory reg           register operand only                              str       a string instruction: RSI, RDI,
+///   RCX are set up ~xyz          flags that are not compared (c p a z s o)          bit       the register operand is a
+///   bit offset near memory div           dividends that often fit                           lock      with and without
+///   LOCK on memory
 struct Form {
   explicit Form(const std::string& t) : text(t) {
     std::istringstream in(t);
@@ -35,26 +36,46 @@ struct Form {
   u64 ignored_flags = 0;
 
  private:
-  static bool is_hex(const std::string& s) { return s.size() == 2 && s.find_first_not_of("0123456789abcdef") == std::string::npos; }
+  static bool is_hex(const std::string& s) {
+    return s.size() == 2 && s.find_first_not_of("0123456789abcdef") == std::string::npos;
+  }
   void take(const std::string& m) {
-    if (m == "ib") immediate = 1;
-    else if (m == "iz") immediate = 2;
-    else if (m == "/r") extension = 8;
-    else if (m[0] == '/') extension = m[1] - '0';
-    else if (m == "+r") in_opcode = true;
-    else if (m == "b") byte = true;
-    else if (m == "v") sized = true;
-    else if (m == "w") wide_or_32 = true;
-    else if (m == "q") always_wide = true;
-    else if (m == "reg") register_only = true;
-    else if (m == "str") string = true;
-    else if (m == "bit") bit_offset = true;
-    else if (m == "div") division = true;
-    else if (m == "lock") lockable = true;
-    else if (m[0] == '~') ignore(m);
-    else if (m[0] == 'm' && m.size() > 1) memory_only = true, memory_bytes = static_cast<unsigned>(std::stoi(m.substr(1)));
-    else if (is_hex(m)) opcode.push_back(bytes_of_hex(m)[0]);
-    else throw std::invalid_argument("mark " + m + " in form " + text);
+    if (m == "ib")
+      immediate = 1;
+    else if (m == "iz")
+      immediate = 2;
+    else if (m == "/r")
+      extension = 8;
+    else if (m[0] == '/')
+      extension = m[1] - '0';
+    else if (m == "+r")
+      in_opcode = true;
+    else if (m == "b")
+      byte = true;
+    else if (m == "v")
+      sized = true;
+    else if (m == "w")
+      wide_or_32 = true;
+    else if (m == "q")
+      always_wide = true;
+    else if (m == "reg")
+      register_only = true;
+    else if (m == "str")
+      string = true;
+    else if (m == "bit")
+      bit_offset = true;
+    else if (m == "div")
+      division = true;
+    else if (m == "lock")
+      lockable = true;
+    else if (m[0] == '~')
+      ignore(m);
+    else if (m[0] == 'm' && m.size() > 1)
+      memory_only = true, memory_bytes = static_cast<unsigned>(std::stoi(m.substr(1)));
+    else if (is_hex(m))
+      opcode.push_back(bytes_of_hex(m)[0]);
+    else
+      throw std::invalid_argument("mark " + m + " in form " + text);
   }
   void ignore(const std::string& m) {
     const std::string names = "c?p?a?zs???o";  // bit numbers of EFLAGS
@@ -65,10 +86,10 @@ struct Form {
 /// An encoding of a form, and what the register set-up needs to know about it.
 struct Encoding {
   std::vector<u8> bytes;
-  unsigned width = 4;   ///< operand size in bytes
-  int base = -1;        ///< register that the memory operand is relative to, or -1
+  unsigned width = 4;  ///< operand size in bytes
+  int base = -1;       ///< register that the memory operand is relative to, or -1
   int displacement = 0;
-  unsigned reg = 0;     ///< the ModRM register operand
+  unsigned reg = 0;  ///< the ModRM register operand
 };
 
 inline bool is_prefix(u8 b) { return b == 0x66 || b == 0x67 || b == 0xf2 || b == 0xf3 || b == 0x64 || b == 0x65; }
@@ -109,7 +130,8 @@ inline Encoding encode(const Form& f, Random& random) {
     if (r & 8) rex |= 0x41;
   }
   const unsigned immediate = f.immediate == 0 ? 0 : f.immediate == 1 ? 1 : std::min(e.width, 4u);
-  for (unsigned n = 0; n < immediate; ++n) tail.push_back(static_cast<u8>(random.below(3) ? random.next() : random.below(34)));
+  for (unsigned n = 0; n < immediate; ++n)
+    tail.push_back(static_cast<u8>(random.below(3) ? random.next() : random.below(34)));
   e.bytes = prefixes;
   if (rex) e.bytes.push_back(rex);
   e.bytes.insert(e.bytes.end(), opcode.begin(), opcode.end());
@@ -119,8 +141,22 @@ inline Encoding encode(const Form& f, Random& random) {
 
 /// Values that integers break on.
 inline u64 draw_integer(Random& random) {
-  static constexpr u64 edges[] = {0, 1, 2, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0xffffffff,
-                                  0x7fffffffffffffff, 0x8000000000000000, ~u64{0}, 0x0123456789abcdef};
+  static constexpr u64 edges[] = {0,
+                                  1,
+                                  2,
+                                  0x7f,
+                                  0x80,
+                                  0xff,
+                                  0x7fff,
+                                  0x8000,
+                                  0xffff,
+                                  0x7fffffff,
+                                  0x80000000,
+                                  0xffffffff,
+                                  0x7fffffffffffffff,
+                                  0x8000000000000000,
+                                  ~u64{0},
+                                  0x0123456789abcdef};
   switch (random.below(6)) {
     case 0: return edges[random.below(std::size(edges))];
     case 1: return random.below(70);

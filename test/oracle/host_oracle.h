@@ -1,5 +1,5 @@
-// The host's own processor as an oracle for user-mode instructions: snippets run natively in a child process on a given state,
-// and leave the state that the silicon leaves. Exceptions are caught and reported with the state they find.
+// The host's own processor as an oracle for user-mode instructions: snippets run natively in a child process on a given
+// state, and leave the state that the silicon leaves. Exceptions are caught and reported with the state they find.
 //
 // The child maps code, data and a control page at fixed low addresses, so that the stubs that load and store all registers
 // need no register of their own: every operand is an absolute 32-bit address.
@@ -35,17 +35,17 @@ struct alignas(16) UserState {
 
 /// Where snippets live, the same natively and emulated. The data pages have nothing mapped around them.
 inline constexpr u64 kOracleCode = 0x20000000;
-inline constexpr u64 kOracleData = 0x10000000;       ///< two pages
+inline constexpr u64 kOracleData = 0x10000000;  ///< two pages
 inline constexpr unsigned kOracleDataBytes = 8192;
-inline constexpr unsigned kWindow = 1024;            ///< bytes of data memory that a case carries
+inline constexpr unsigned kWindow = 1024;                               ///< bytes of data memory that a case carries
 inline constexpr u64 kOracleWindow = kOracleData + 4096 - kWindow / 2;  ///< they straddle the page boundary
 
 struct OracleCase {
   std::array<u8, 64> code{};
   unsigned length = 0;
-  UserState state;                     ///< in and out
-  std::array<u8, kWindow> memory{};    ///< in and out; the rest of the data pages is 0
-  int vector = -1;                     ///< out: exception vector, or -1
+  UserState state;                   ///< in and out
+  std::array<u8, kWindow> memory{};  ///< in and out; the rest of the data pages is 0
+  int vector = -1;                   ///< out: exception vector, or -1
 
   void set_code(std::span<const u8> bytes);
 };
@@ -60,7 +60,6 @@ class HostOracle {
 
 /// What runs in the child.
 namespace native {
-
 
 inline constexpr u64 kControl = 0x30000000, kStubs = kOracleCode + 0x1000;
 
@@ -120,10 +119,10 @@ inline Stubs emit_stubs() {
   const u64 leave = e.here();
   for (unsigned n = 0; n < 16; ++n) e.store(n, gpr_at(n));
   e.load(kRsp, offsetof(Control, host_rsp));
-  e.bytes({0x9c});                         // pushfq
-  e.absolute({0x8f}, 0, kFlags);           // pop
-  e.absolute({0x48, 0x0f, 0xae}, 0, kFx);  // fxsave64
-  e.bytes({0xdb, 0xe3, 0xfc});             // fninit, cld
+  e.bytes({0x9c});                                        // pushfq
+  e.absolute({0x8f}, 0, kFlags);                          // pop
+  e.absolute({0x48, 0x0f, 0xae}, 0, kFx);                 // fxsave64
+  e.bytes({0xdb, 0xe3, 0xfc});                            // fninit, cld
   e.absolute({0x0f, 0xae}, 2, offsetof(Control, mxcsr));  // ldmxcsr
   e.bytes({0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3});
   return {reinterpret_cast<void (*)()>(enter), leave};
@@ -147,7 +146,8 @@ inline void on_signal(int, siginfo_t*, void* raw) {
 }
 
 inline bool map_at(u64 address, u64 bytes, int protection) {
-  void* p = mmap(reinterpret_cast<void*>(address), bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+  void* p =
+      mmap(reinterpret_cast<void*>(address), bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
   return p == reinterpret_cast<void*>(address);
 }
 
@@ -157,7 +157,7 @@ inline void catch_signals() {
   alternative.ss_sp = stack;
   alternative.ss_size = sizeof stack;
   sigaltstack(&alternative, nullptr);
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_sigaction = on_signal;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
   for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP}) sigaction(signal, &action, nullptr);
@@ -264,6 +264,5 @@ inline std::string hex_of(std::span<const u8> bytes) {
   }
   return text;
 }
-
 
 }  // namespace nestwalk::test

@@ -1,5 +1,5 @@
-// Integer instructions on the emulated processor and on the host's: registers, flags, memory and exceptions must agree. Flags
-// that the SDM leaves undefined are compared too, except where the form's ~ mark says that cores differ.
+// Integer instructions on the emulated processor and on the host's: registers, flags, memory and exceptions must agree.
+// Flags that the SDM leaves undefined are compared too, except where the form's ~ mark says that cores differ.
 #include "test/oracle/compare.h"
 #include "test/oracle/forms.h"
 
@@ -56,7 +56,8 @@ TEST_CASE("byte order, population count and CRC-32C agree with the host") {
 }
 
 TEST_CASE("exchanges agree with the host") {
-  check({"86 /r b lock", "87 /r v lock", "90 +r v", "0f c0 /r b lock", "0f c1 /r v lock", "0f b0 /r b lock", "0f b1 /r v lock"});
+  check({"86 /r b lock", "87 /r v lock", "90 +r v", "0f c0 /r b lock", "0f c1 /r v lock", "0f b0 /r b lock",
+         "0f b1 /r v lock"});
 }
 
 TEST_CASE("compare-exchange of pairs agrees with the host, on a match too") {
@@ -123,7 +124,8 @@ TEST_CASE("loops and jumps on RCX agree with the host") {
 TEST_CASE("ENTER, LEAVE, PUSH and POP build the host's frames") {
   SnippetMachine machine;
   Random random(24);
-  for (const char* code : {"c8 10 00 00", "c8 20 00 01", "c8 00 00 03", "c8 08 00 1f", "66 c8 10 00 02", "c9", "50 5b", "66 50 66 5b"}) {
+  for (const char* code :
+       {"c8 10 00 00", "c8 20 00 01", "c8 00 00 03", "c8 08 00 1f", "66 c8 10 00 02", "c9", "50 5b", "66 50 66 5b"}) {
     std::vector<OracleCase> cases;
     for (unsigned n = 0; n < 200; ++n) {
       OracleCase c = draw_case(Form("90"), Encoding{bytes_of_hex(code), 4, -1, 0, 0}, random);
@@ -136,6 +138,6 @@ TEST_CASE("ENTER, LEAVE, PUSH and POP build the host's frames") {
 }
 
 TEST_CASE("non-temporal stores, hints and fences agree with the host") {
-  check({"0f c3 /r m8 w", "0f 18 /0 m1", "0f 18 /1 m1", "0f 18 /2 m1", "0f 18 /3 m1", "0f 0d /1 m1", "0f 1f /0 v", "0f ae e8",
-         "0f ae f0", "0f ae f8", "f3 90", "0f ae /7 m1", "f3 0f 1e fa", "f3 0f 1e fb"});
+  check({"0f c3 /r m8 w", "0f 18 /0 m1", "0f 18 /1 m1", "0f 18 /2 m1", "0f 18 /3 m1", "0f 0d /1 m1", "0f 1f /0 v",
+         "0f ae e8", "0f ae f0", "0f ae f8", "f3 90", "0f ae /7 m1", "f3 0f 1e fa", "f3 0f 1e fb"});
 }

@@ -20,8 +20,8 @@ struct Extended {
   u16 sign_exponent;
 };
 
-/// 80-bit values of every class: zeros, denormals, pseudo-denormals, normals near and far, unsupported encodings, infinities,
-/// NaNs of both kinds, integers near the limits of the integer formats.
+/// 80-bit values of every class: zeros, denormals, pseudo-denormals, normals near and far, unsupported encodings,
+/// infinities, NaNs of both kinds, integers near the limits of the integer formats.
 Extended draw_extended(Random& random) {
   const u16 sign = random.below(2) ? 0x8000 : 0;
   const auto with = [&](u64 significand, unsigned exponent) {
@@ -50,12 +50,14 @@ Extended draw_extended(Random& random) {
 }
 
 u32 draw_single(Random& random) {
-  static constexpr u32 list[] = {0, 0x80000000, 0x3f800000, 0x7f800000, 0xff800000, 0x7fc00001, 0xffa00001, 1, 0x007fffff, 0x7f7fffff};
+  static constexpr u32 list[] = {0,          0x80000000, 0x3f800000, 0x7f800000, 0xff800000,
+                                 0x7fc00001, 0xffa00001, 1,          0x007fffff, 0x7f7fffff};
   return random.below(2) ? list[random.below(std::size(list))] : static_cast<u32>(random.next());
 }
 u64 draw_double(Random& random) {
-  static constexpr u64 list[] = {0, u64{1} << 63, 0x3ff0000000000000, 0x7ff0000000000000, 0x7ff8000000000001, 0x7ff0000000000001,
-                                 1, 0x000fffffffffffff, 0x7fefffffffffffff, 0x43e0000000000000};
+  static constexpr u64 list[] = {
+      0, u64{1} << 63,       0x3ff0000000000000, 0x7ff0000000000000, 0x7ff8000000000001, 0x7ff0000000000001,
+      1, 0x000fffffffffffff, 0x7fefffffffffffff, 0x43e0000000000000};
   return random.below(2) ? list[random.below(std::size(list))] : random.next();
 }
 
@@ -136,7 +138,8 @@ void check(std::initializer_list<const char*> forms, const char* prelude = "") {
       }
       cases.push_back(c);
     }
-    compare_with_host(machine, text, cases, [](const OracleCase&) { return kVisibleFlags; }, &x87_mask());
+    compare_with_host(
+        machine, text, cases, [](const OracleCase&) { return kVisibleFlags; }, &x87_mask());
   }
 }
 
@@ -156,8 +159,9 @@ TEST_CASE("x87 arithmetic with memory agrees with the host") {
 }
 
 TEST_CASE("x87 comparisons agree with the host") {
-  check({"d8 d0 +r", "d8 d8 +r", "de d9", "dd e0 +r", "dd e8 +r", "da e9", "d8 /2 m4", "d8 /3 m4", "dc /2 m8", "dc /3 m8",
-         "da /2 m4", "da /3 m4", "de /2 m2", "de /3 m2", "db f0 +r", "df f0 +r", "db e8 +r", "df e8 +r", "d9 e4", "d9 e5"});
+  check({"d8 d0 +r", "d8 d8 +r", "de d9",    "dd e0 +r", "dd e8 +r", "da e9",    "d8 /2 m4",
+         "d8 /3 m4", "dc /2 m8", "dc /3 m8", "da /2 m4", "da /3 m4", "de /2 m2", "de /3 m2",
+         "db f0 +r", "df f0 +r", "db e8 +r", "df e8 +r", "d9 e4",    "d9 e5"});
 }
 
 TEST_CASE("x87 loads and constants agree with the host") {
@@ -166,12 +170,13 @@ TEST_CASE("x87 loads and constants agree with the host") {
 }
 
 TEST_CASE("x87 stores agree with the host and leave memory alone on unmasked exceptions") {
-  check({"d9 /2 m4", "d9 /3 m4", "dd /2 m8", "dd /3 m8", "db /7 m10", "dd d0 +r", "dd d8 +r", "df /2 m2", "df /3 m2", "db /2 m4",
-         "db /3 m4", "df /7 m8", "df /1 m2", "db /1 m4", "dd /1 m8", "df /6 m10"});
+  check({"d9 /2 m4", "d9 /3 m4", "dd /2 m8", "dd /3 m8", "db /7 m10", "dd d0 +r", "dd d8 +r", "df /2 m2", "df /3 m2",
+         "db /2 m4", "db /3 m4", "df /7 m8", "df /1 m2", "db /1 m4", "dd /1 m8", "df /6 m10"});
 }
 
 TEST_CASE("x87 functions agree with the host") {
-  check({"d9 fa", "d9 fc", "d9 fd", "d9 f8", "d9 f5", "d9 f4", "d9 f0", "d9 f1", "d9 f9", "d9 f2", "d9 f3", "d9 fe", "d9 ff", "d9 fb"});
+  check({"d9 fa", "d9 fc", "d9 fd", "d9 f8", "d9 f5", "d9 f4", "d9 f0", "d9 f1", "d9 f9", "d9 f2", "d9 f3", "d9 fe",
+         "d9 ff", "d9 fb"});
 }
 
 TEST_CASE("x87 moves and stack control agree with the host") {

@@ -10,13 +10,15 @@
 
 namespace reference {
 
+using u64 = std::uint64_t;
+
 /// A record by the table in traces/FORMAT.md.
 struct Record {
   unsigned type, side, flags, size, level, rights, n;
-  std::uint64_t a, b, c, d;
+  u64 a, b, c, d;
 };
 
-/// An array of a TLB as the test describes it: page sizes as log2, the sets by low bits or by low bits ^ the next as many.
+/// An array of a TLB as the test describes it: page sizes as log2; sets by the low bits or by those ^ the next as many.
 struct Bank {
   std::vector<unsigned> sizes;
   unsigned sets, ways;
@@ -25,7 +27,7 @@ struct Bank {
 struct Tlb {
   std::string name;
   unsigned level;
-  bool fetch, load, store;
+  bool serves[3];  ///< fetches, loads, stores
   std::vector<Bank> banks;
   bool tagged = true;
 };
@@ -34,7 +36,8 @@ class Replay {
  public:
   explicit Replay(const std::vector<Tlb>& tlbs) {
     for (const Tlb& t : tlbs) {
-      tlbs_.push_back({t, {}});
+      tlbs_.push_back({});
+      tlbs_.back().is = t;
       for (const Bank& b : t.banks) tlbs_.back().sets.emplace_back(b.sets);
     }
   }
@@ -47,19 +50,22 @@ class Replay {
     if (r.type == 4) invalidate(r);
   }
 
-  std::map<std::string, std::uint64_t> counts;  ///< by the names of the run's statistics
-  std::uint64_t records = 0;
-  std::vector<std::string> disagreements;  ///< what a record says about a look-up, against what the lists say
+  u64 records = 0;
+  std::vector<u64> disagreements;  ///< records whose word on their look-up is not what the lists say
+  u64 implicit[3] = {};            ///< accesses of the processor for itself, by side
+
+  /// What was counted, by the names of the run's statistics; what never happened is left out.
+  std::map<std::string, u64> counts() const;
 
  private:
-  enum : unsigned { kUser = 1, kImplicit = 2, kFault = 4, kHit = 8, kWalked = 16, kPaged = 32 };        // flags
-  enum : unsigned { kUserPage = 1, kWritable = 2, kExecutable = 4, kDirty = 8, kGlobal = 16 };          // rights
-  enum : unsigned { kPageFault = 1, kNonCanonical = 2 };                                                // kinds of fault
+  enum : unsigned { kUser = 1, kImplicit = 2, kFault = 4, kHit = 8, kWalked = 16, kPaged = 32 };  // flags
+  enum : unsigned { kUserPage = 1, kWritable = 2, kExecutable = 4, kDirty = 8, kGlobal = 16 };    // rights
+  enum : unsigned { kPageFault = 1, kNonCanonical = 2 };                                          // kinds of fault
 
   struct Entry {
-    std::uint64_t number;  ///< of its page
+    u64 number;  ///< of its page
     unsigned size, pcid, rights;
-    bool matches(std::uint64_t address, unsigned context) const {
+    bool matches(u64 address, unsigned context) const {
       return address >> size == number && (rights & kGlobal || pcid == context);
     }
   };
@@ -67,14 +73,14 @@ class Replay {
   struct State {
     Tlb is;
     std::vector<std::vector<Set>> sets;  ///< by bank
+    u64 hits = 0, misses[2][3] = {}, evictions = 0, flushes = 0, dropped = 0;
+    std::map<unsigned, u64> fills;
+  };
+  struct Walks {
+    u64 count = 0, cycles = 0, reads = 0;
   };
 
-  static std::string who(unsigned flags) { return flags & kUser ? "user" : "kernel"; }
-  static std::string what(unsigned side) { return side == 0 ? "fetch" : side == 1 ? "load" : "store"; }
-  static std::string size_name(unsigned size) { return size == 12 ? "4K" : size == 21 ? "2M" : size == 22 ? "4M" : "1G"; }
-  static bool serves(const Tlb& t, unsigned side) { return side == 0 ? t.fetch : side == 1 ? t.load : t.store; }
-  void count(const std::string& name, std::uint64_t by = 1) { counts[name] += by; }
-  std::uint64_t truncated(std::uint64_t address) const { return efer_ & 1u << 10 ? address : address & 0xffffffff; }
+  u64 truncated(u64 address) const { return efer_ & 1u << 10 ? address : address & 0xffffffff; }
 
   void paging(const Record& r) {
     cr0_ = r.c, cr4_ = r.b, efer_ = r.d, ac_ = r.n & 1;
@@ -82,13 +88,13 @@ class Replay {
     if (!(cr0_ >> 31) || pcid == pcid_) return;
     pcid_ = pcid;
     for (State& t : tlbs_)
-      if (!t.is.tagged) forget(t, "flushes", [](const Entry& e) { return !(e.rights & kGlobal); });
+      if (!t.is.tagged) t.flushes += forget(t, [](const Entry& e) { return !(e.rights & kGlobal); });
   }
 
   void invalidate(const Record& r) {
-    const std::uint64_t address = truncated(r.a);
+    const u64 address = truncated(r.a);
     for (State& t : tlbs_)
-      forget(t, "flushes", [&](const Entry& e) {
+      t.flushes += forget(t, [&](const Entry& e) {
         switch (r.side) {
           case 0: return e.matches(address, pcid_);
           case 1: return e.matches(address, r.n) && !(e.rights & kGlobal);
@@ -100,26 +106,21 @@ class Replay {
   }
 
   template <class Which>
-  std::uint64_t forget(State& t, const std::string& reason, Which which) {
-    std::uint64_t gone = 0;
+  static u64 forget(State& t, Which which) {
+    u64 gone = 0;
     for (auto& bank : t.sets)
-      for (Set& set : bank) {
-        const std::size_t before = set.size();
-        set.remove_if(which);
-        gone += before - set.size();
-      }
-    count("tlb." + t.is.name + "." + reason, gone);
+      for (Set& set : bank) gone += set.remove_if(which);
     return gone;
   }
 
-  Set& set_of(State& t, std::size_t bank, std::uint64_t address, unsigned size) {
+  static Set& set_of(State& t, std::size_t bank, u64 address, unsigned size) {
     const Bank& b = t.is.banks[bank];
-    const std::uint64_t number = (address & ((std::uint64_t{1} << 57) - 1)) >> size;
+    const u64 number = (address & ((u64{1} << 57) - 1)) >> size;
     return t.sets[bank][(b.exclusive_or ? number ^ number / b.sets : number) % b.sets];
   }
 
   /// The match of the smallest page, the PCID's own before a global one; moved to the front where use counts.
-  const Entry* find(State& t, std::uint64_t address) {
+  const Entry* find(State& t, u64 address) {
     Set* where = nullptr;
     Set::iterator best;
     bool lru = false;
@@ -137,21 +138,16 @@ class Replay {
     return &*best;
   }
 
-  void put(State& t, const Entry& entry) {
-    for (std::size_t b = 0; b < t.sets.size(); ++b) {
-      const Bank& bank = t.is.banks[b];
-      bool takes = false;
-      for (unsigned size : bank.sizes) takes |= size == entry.size;
-      if (!takes) continue;
-      Set& set = set_of(t, b, entry.number << entry.size, entry.size);
-      set.push_front(entry);
-      count("tlb." + t.is.name + ".fills");
-      count("tlb." + t.is.name + ".fills." + size_name(entry.size));
-      if (set.size() <= bank.ways) return;
-      set.pop_back();
-      count("tlb." + t.is.name + ".evictions");
-      return;
-    }
+  static void put(State& t, const Entry& entry) {
+    for (std::size_t b = 0; b < t.sets.size(); ++b)
+      for (unsigned size : t.is.banks[b].sizes) {
+        if (size != entry.size) continue;
+        Set& set = set_of(t, b, entry.number << size, size);
+        set.push_front(entry);
+        ++t.fills[size];
+        if (set.size() > t.is.banks[b].ways) set.pop_back(), ++t.evictions;
+        return;
+      }
   }
 
   /// SDM vol. 3, 4.6.1.
@@ -166,76 +162,117 @@ class Replay {
   }
 
   void access(const Record& r) {
-    const std::string mode = who(r.flags), side = what(r.side);
-    if (!(r.flags & kPaged)) return count("accesses.unpaged." + side);
+    const unsigned user = r.flags & kUser;
+    if (!(r.flags & kPaged)) {
+      ++unpaged_[r.side];
+      return;
+    }
     if ((r.flags & kFault) && r.size == kNonCanonical) return;
-    count("accesses." + mode + "." + side);
-    if (r.flags & kImplicit) count("implicit " + side);
-    const std::uint64_t address = truncated(r.a);
+    ++accesses_[user][r.side];
+    if (r.flags & kImplicit) ++implicit[r.side];
 
+    const u64 address = truncated(r.a);
     unsigned level = 0;
     bool suffices = false;
     std::vector<State*> in_front;
     for (unsigned l = 1; l <= 4 && !level; ++l)
       for (State& t : tlbs_) {
-        if (t.is.level != l || !serves(t.is, r.side)) continue;
-        const std::string name = "tlb." + t.is.name;
-        count(name + ".accesses");
+        if (t.is.level != l || !t.is.serves[r.side]) continue;
         if (const Entry* hit = find(t, address)) {
-          count(name + ".hits");
           const Entry entry = *hit;
-          while (!in_front.empty()) put(*in_front.back(), entry), in_front.pop_back();
           level = l;
+          ++t.hits;
+          for (; !in_front.empty(); in_front.pop_back()) put(*in_front.back(), entry);
           suffices = allows(entry.rights, r);
-          if (!suffices) count("tlb.rewalks.permission");
-          if (suffices && r.side == 2 && !(entry.rights & kDirty)) suffices = false, count("tlb.rewalks.dirty");
+          permission_ += !suffices;
+          if (suffices && r.side == 2 && !(entry.rights & kDirty)) suffices = false, ++dirty_;
         } else {
-          for (const std::string& of : {std::string(".misses"), ".misses." + mode, "." + side + "_misses"}) count(name + of);
+          ++t.misses[user][r.side];
           in_front.push_back(&t);
         }
       }
-
-    const bool walks = !suffices;
-    if (walks != bool(r.flags & kWalked) || suffices != bool(r.flags & kHit) || (suffices ? level : 0) != r.level)
-      disagreements.push_back("record " + std::to_string(records) + ": the lists say level " + std::to_string(level) +
-                              (suffices ? ", a hit" : ", a walk"));
-    if (walks) walk(r, address);
+    if (suffices == bool(r.flags & kWalked) || suffices != bool(r.flags & kHit) || (suffices ? level : 0) != r.level)
+      disagreements.push_back(records);
+    if (!suffices) walk(r, address);
   }
 
-  void walk(const Record& r, std::uint64_t address) {
-    const std::string by = "walk.by." + who(r.flags) + "." + what(r.side);
-    count("walk.count"), count(by + ".count");
-    count("walk.cycles", r.d), count(by + ".cycles", r.d);
-    reads_of_ = by;
+  void walk(const Record& r, u64 address) {
+    walks_of_ = &walks_[r.flags & kUser][r.side];
+    ++walks_of_->count;
+    walks_of_->cycles += r.d;
     if (!(r.flags & kFault)) {
-      count("walk.page_size." + size_name(r.size));
-      const Entry entry{address >> r.size, r.size, pcid_, r.rights};
+      ++pages_[r.size];
       for (State& t : tlbs_)
-        if (serves(t.is, r.side)) forget(t, "dropped", [&](const Entry& e) { return e.matches(address, pcid_); });
+        if (t.is.serves[r.side]) t.dropped += forget(t, [&](const Entry& e) { return e.matches(address, pcid_); });
       for (unsigned l = 4; l > 0; --l)
         for (State& t : tlbs_)
-          if (t.is.level == l && serves(t.is, r.side)) put(t, entry);
+          if (t.is.level == l && t.is.serves[r.side]) put(t, {address >> r.size, r.size, pcid_, r.rights});
       return;
     }
-    count("walk.faults");
+    ++faults_;
     if (r.size != kPageFault) return;
-    for (State& t : tlbs_)
-      count("tlb.fault_flushes", forget(t, "flushes", [&](const Entry& e) { return e.matches(address, pcid_); }));
+    for (State& t : tlbs_) {
+      const u64 gone = forget(t, [&](const Entry& e) { return e.matches(address, pcid_); });
+      t.flushes += gone;
+      fault_flushes_ += gone;
+    }
   }
 
   /// Traces of walks only: a read belongs to the access before it.
   void read(const Record& r) {
-    static const char* const servers[] = {"flat", "l1", "l2", "l3", "l4", "l5", "l6", "memory"};
-    const std::string position = "g" + std::to_string(r.level) + "h" + std::to_string(r.side);
-    count("walk.reads"), count(reads_of_ + ".reads"), count("cycles.walk_read", r.c);
-    count("walk.reads_by_position." + position), count("walk.served_by." + position + "." + servers[r.size & 7]);
+    ++walks_of_->reads;
+    read_cycles_ += r.c;
+    ++served_["g" + std::to_string(r.level) + "h" + std::to_string(r.side)][r.size];
   }
 
   std::vector<State> tlbs_;
-  std::uint64_t cr0_ = 0, cr4_ = 0, efer_ = 0;
+  u64 cr0_ = 0, cr4_ = 0, efer_ = 0;
   unsigned pcid_ = 0;
   bool ac_ = false;
-  std::string reads_of_;
+
+  u64 unpaged_[3] = {}, accesses_[2][3] = {};
+  u64 permission_ = 0, dirty_ = 0, fault_flushes_ = 0, faults_ = 0, read_cycles_ = 0;
+  Walks walks_[2][3];
+  Walks* walks_of_ = &walks_[0][0];
+  std::map<unsigned, u64> pages_;
+  std::map<std::string, std::map<unsigned, u64>> served_;
 };
+
+inline std::map<std::string, u64> Replay::counts() const {
+  static const std::string whos[] = {"kernel", "user"}, sides[] = {"fetch", "load", "store"};
+  static const std::string servers[] = {"flat", "l1", "l2", "l3", "l4", "l5", "l6", "memory"};
+  const auto size_name = [](unsigned s) -> std::string { return s == 12 ? "4K" : s == 21 ? "2M" : s == 22 ? "4M" : "1G"; };
+  std::map<std::string, u64> all;
+  for (const State& t : tlbs_) {
+    const std::string name = "tlb." + t.is.name + ".";
+    for (unsigned user = 0; user < 2; ++user)
+      for (unsigned side = 0; side < 3; ++side)
+        for (const std::string& kind : {std::string("misses"), "misses." + whos[user], sides[side] + "_misses"})
+          all[name + kind] += t.misses[user][side];
+    all[name + "hits"] = t.hits;
+    all[name + "accesses"] = t.hits + all[name + "misses"];
+    all[name + "evictions"] = t.evictions, all[name + "flushes"] = t.flushes, all[name + "dropped"] = t.dropped;
+    for (const auto& [size, n] : t.fills) all[name + "fills"] += n, all[name + "fills." + size_name(size)] = n;
+  }
+  all["tlb.rewalks.permission"] = permission_, all["tlb.rewalks.dirty"] = dirty_, all["tlb.fault_flushes"] = fault_flushes_;
+  for (unsigned side = 0; side < 3; ++side) {
+    all["accesses.unpaged." + sides[side]] = unpaged_[side];
+    for (unsigned user = 0; user < 2; ++user) {
+      const Walks& w = walks_[user][side];
+      const std::string by = "walk.by." + whos[user] + "." + sides[side] + ".";
+      all["accesses." + whos[user] + "." + sides[side]] = accesses_[user][side];
+      all["walk.count"] += all[by + "count"] = w.count;
+      all["walk.cycles"] += all[by + "cycles"] = w.cycles;
+      all["walk.reads"] += all[by + "reads"] = w.reads;
+    }
+  }
+  all["walk.faults"] = faults_, all["cycles.walk_read"] = read_cycles_;
+  for (const auto& [size, n] : pages_) all["walk.page_size." + size_name(size)] = n;
+  for (const auto& [position, by_server] : served_)
+    for (const auto& [server, n] : by_server)
+      all["walk.reads_by_position." + position] += all["walk.served_by." + position + "." + servers[server & 7]] = n;
+  std::erase_if(all, [](const auto& count) { return count.second == 0; });
+  return all;
+}
 
 }  // namespace reference

@@ -1,4 +1,5 @@
 // The trace of a run, replayed through the naive model in reference.h, gives the reported counts exactly.
+#include <algorithm>
 #include <iostream>
 
 #include "test/traces/reference.h"
@@ -15,7 +16,7 @@ using reference::Tlb;
 namespace {
 
 const std::vector<unsigned> kEverySize = {12, 21, 22, 30};
-constexpr u64 kKernelInstructions = 20'000'000;
+constexpr u64 kKernelInstructions = 10'000'000;
 constexpr const char* kGuestClock = "[clock]\nguest = instructions\n";
 
 /// A machine as the configuration says it and as the test understands it.
@@ -26,8 +27,8 @@ struct Design {
 };
 
 /// What `simple.ini` has: one level, LRU.
-const Design kSimple{"simple", "", {{"l1i", 1, true, false, false, {{kEverySize, 8, 4}}},
-                                    {"l1d", 1, false, true, true, {{kEverySize, 8, 4}}}}};
+const Design kSimple{"simple", "", {{"l1i", 1, {true, false, false}, {{kEverySize, 8, 4}}},
+                                    {"l1d", 1, {false, true, true}, {{kEverySize, 8, 4}}}}};
 
 const Design kDesigns[] = {
     kSimple,
@@ -37,22 +38,22 @@ const Design kDesigns[] = {
      "[pwc]\nenabled = true\n[mmu]\nflush_page_cycles = 100\nflush_all_cycles = 200\n"
      "[cache]\nmodel = walks\nmemory_latency = 200\n[cache.l1d]\nlevel = 1\nserves = data\nbytes = 8K\nways = 2\npolicy = lru\n"
      "latency = 4\n",
-     {{"l1i", 1, true, false, false, {{kEverySize, 8, 2, false}}},
-      {"l1d", 1, false, true, true, {{kEverySize, 4, 4, false}}},
-      {"l2", 2, true, true, true, {{kEverySize, 16, 8, false, true}}}}},
+     {{"l1i", 1, {true, false, false}, {{kEverySize, 8, 2, false}}},
+      {"l1d", 1, {false, true, true}, {{kEverySize, 4, 4, false}}},
+      {"l2", 2, {true, true, true}, {{kEverySize, 16, 8, false, true}}}}},
     {"fully associative, LRU, large pages apart",
      "[tlb.l1i]\nentries = 5\nways = 0\n[tlb.l1d]\nentries = 24\nways = 0\npages = 4K\n"
      "[tlb.l1d.large]\npages = 2M, 4M, 1G\nentries = 3\nways = 0\npolicy = lru\n"
      "[tlb.l2]\nlevel = 2\nserves = data\nentries = 96\nways = 0\npages = 4K, 2M\npolicy = lru\n",
-     {{"l1i", 1, true, false, false, {{kEverySize, 1, 5}}},
-      {"l1d", 1, false, true, true, {{{12}, 1, 24}, {{21, 22, 30}, 1, 3}}},
-      {"l2", 2, false, true, true, {{{12, 21}, 1, 96}}}}},
+     {{"l1i", 1, {true, false, false}, {{kEverySize, 1, 5}}},
+      {"l1d", 1, {false, true, true}, {{{12}, 1, 24}, {{21, 22, 30}, 1, 3}}},
+      {"l2", 2, {false, true, true}, {{{12, 21}, 1, 96}}}}},
     {"a first level without PCID tags",
      "[tlb.l1i]\ntags = none\n[tlb.l1d]\ntags = none\n"
      "[tlb.l2]\nlevel = 2\nserves = all\nentries = 256\nways = 4\npages = 4K, 2M, 4M, 1G\npolicy = lru\n",
-     {{"l1i", 1, true, false, false, {{kEverySize, 8, 4}}, false},
-      {"l1d", 1, false, true, true, {{kEverySize, 8, 4}}, false},
-      {"l2", 2, true, true, true, {{kEverySize, 64, 4}}}}},
+     {{"l1i", 1, {true, false, false}, {{kEverySize, 8, 4}}, false},
+      {"l1d", 1, {false, true, true}, {{kEverySize, 8, 4}}, false},
+      {"l2", 2, {true, true, true}, {{kEverySize, 64, 4}}}}},
     {"loads and stores apart, three levels, behind a level that takes no fetches",
      "[tlb.l1d]\nserves = load\nentries = 8\nways = 2\n"
      "[tlb.l1s]\nlevel = 1\nserves = store\nentries = 4\nways = 0\npages = 4K, 2M, 4M, 1G\npolicy = fifo\n"
@@ -60,11 +61,11 @@ const Design kDesigns[] = {
      "[tlb.l3]\nlevel = 3\nserves = all\nentries = 512\nways = 2\npages = 4K, 2M, 4M, 1G\npolicy = lru\nindex = xor\n"
      "[cache]\nmodel = full\n[cache.l1i]\nlevel = 1\nserves = instruction\nbytes = 16K\nways = 4\n"
      "[cache.l1d]\nlevel = 1\nserves = data\nbytes = 16K\nways = 4\n",
-     {{"l1i", 1, true, false, false, {{kEverySize, 8, 4}}},
-      {"l1d", 1, false, true, false, {{kEverySize, 4, 2}}},
-      {"l1s", 1, false, false, true, {{kEverySize, 1, 4, false}}},
-      {"l2", 2, false, true, true, {{{12}, 16, 4}}},
-      {"l3", 3, true, true, true, {{kEverySize, 256, 2, true, true}}}}},
+     {{"l1i", 1, {true, false, false}, {{kEverySize, 8, 4}}},
+      {"l1d", 1, {false, true, false}, {{kEverySize, 4, 2}}},
+      {"l1s", 1, {false, false, true}, {{kEverySize, 1, 4, false}}},
+      {"l2", 2, {false, true, true}, {{{12}, 16, 4}}},
+      {"l3", 3, {true, true, true}, {{kEverySize, 256, 2, true, true}}}}},
 };
 
 /// Records a machine's accesses or walks in a file of its own.
@@ -99,42 +100,42 @@ Replay replay(const std::string& path, const std::vector<Tlb>& tlbs) {
   return replay;
 }
 
-/// Everything that the replay counted, against the statistics of the same name; and what the statistics count in these rooms
-/// and is not nothing, against the replay.
-void compare(const Replay& replay, const sim::Stats& stats, const sim::Snapshot& s, const std::vector<std::string>& rooms) {
-  for (const auto& [name, count] : replay.counts) {
-    if (!stats.has(name)) continue;  // only TLBs that serve both tell loads from stores
-    INFO(name);
-    CHECK(count == stats.value(s, name));
-  }
+/// Every count of the replay against the statistic of that name, and every statistic of a `room` that is not nothing against the
+/// replay. `unseen` are parts of names that this kind of trace does not tell.
+void compare(const std::map<std::string, u64>& counts, const sim::Stats& stats, const sim::Snapshot& s,
+             const std::vector<std::string>& rooms, const std::vector<std::string>& unseen) {
+  const auto holds = [](const std::vector<std::string>& parts, const std::string& name) {
+    return std::any_of(parts.begin(), parts.end(), [&](const auto& p) { return name.find(p) != std::string::npos; });
+  };
   for (std::size_t i = 0; i < stats.counters().size(); ++i) {
     const std::string& name = stats.counters()[i].name;
-    for (const std::string& room : rooms)
-      if (name.starts_with(room) && s.counters[i] && !replay.counts.count(name)) FAIL_CHECK(name << " is not in the replay");
+    if (!holds(rooms, name) || holds(unseen, name)) continue;
+    INFO(name);
+    const auto count = counts.find(name);
+    CHECK(s.counters[i] == (count == counts.end() ? 0 : count->second));
   }
 }
 
 /// Accesses the processor makes for itself at CPL 3 are the user's in the statistics of accesses (mmu/port.cpp); a trace says
 /// that they are the supervisor's, and not at which CPL.
-void settle_implicit(Replay& replay, const sim::Stats& stats, const sim::Snapshot& s) {
-  for (const char* side : {"fetch", "load", "store"}) {
-    const std::string user = std::string("accesses.user.") + side, kernel = std::string("accesses.kernel.") + side;
-    auto& counts = replay.counts;
+void settle_implicit(const Replay& replay, std::map<std::string, u64>& counts, const sim::Stats& stats, const sim::Snapshot& s) {
+  const char* const sides[] = {"fetch", "load", "store"};
+  for (unsigned side = 0; side < 3; ++side) {
+    const std::string user = std::string("accesses.user.") + sides[side], kernel = std::string("accesses.kernel.") + sides[side];
     const u64 more = stats.value(s, user) - counts[user];
-    CHECK(more <= counts[std::string("implicit ") + side]);
+    CHECK(more <= replay.implicit[side]);
     counts[user] += more;
     counts[kernel] -= more;
   }
 }
 
-void replay_accesses(const Scratch& scratch, const Design& design, emu::Machine& machine, const std::string& trace,
-                     const sim::Snapshot& s) {
-  Replay r = replay(trace, design.tlbs);
-  settle_implicit(r, machine.stats(), s);
+void replay_accesses(const Design& design, emu::Machine& machine, const std::string& trace, const sim::Snapshot& s) {
+  const Replay r = replay(trace, design.tlbs);
   INFO(design.name << ", " << r.records << " records");
-  CHECK(r.disagreements.size() == 0);
-  for (std::size_t i = 0; i < std::min<std::size_t>(r.disagreements.size(), 5); ++i) WARN(r.disagreements[i]);
-  compare(r, machine.stats(), s, {"tlb.", "accesses.", "walk.count", "walk.faults", "walk.page_size."});
+  CHECK(r.disagreements == std::vector<u64>{});
+  auto counts = r.counts();
+  settle_implicit(r, counts, machine.stats(), s);
+  compare(counts, machine.stats(), s, {"tlb.", "accesses.", "walk."}, {"cycles.", "cache.", "reads", "served_by"});
   check_invariants(machine.stats(), s);
 }
 
@@ -148,7 +149,7 @@ TEST_CASE("the accesses of a run, replayed through lists, give its look-ups, hit
     Recording recording(scratch, *bench, traces::Kind::accesses);
     bench.run_to_end();
     const sim::Snapshot s = bench->stats().snapshot();
-    replay_accesses(scratch, design, *bench, recording.finish(), s);
+    replay_accesses(design, *bench, recording.finish(), s);
 
     // The guest did what it is there for.
     for (const char* name : {"tlb.rewalks.permission", "tlb.rewalks.dirty", "tlb.fault_flushes", "tlb.l1d.flushes", "tlb.l1d.evictions",
@@ -159,15 +160,15 @@ TEST_CASE("the accesses of a run, replayed through lists, give its look-ups, hit
   }
 }
 
-TEST_CASE("small guests replay exactly: 32-bit paging, rings and system calls, interrupts, code that changes itself") {
+TEST_CASE("small guests replay exactly: 32-bit paging, rings and system calls, code that changes itself") {
   const Scratch scratch;
-  for (const char* guest : {"page_fault", "syscall", "global_page", "stale_tlb", "long_mode", "self_modifying", "timer"}) {
+  for (const char* guest : {"page_fault", "syscall", "global_page", "stale_tlb", "self_modifying"}) {
     INFO(guest);
     MachineBench bench("", build_guest(scratch, std::string("test/guests/") + guest + ".S"));
     Recording recording(scratch, *bench, traces::Kind::accesses);
     bench.run_to_end();
     const sim::Snapshot s = bench->stats().snapshot();
-    replay_accesses(scratch, kSimple, *bench, recording.finish(), s);
+    replay_accesses(kSimple, *bench, recording.finish(), s);
   }
 }
 
@@ -182,10 +183,12 @@ TEST_CASE("the walks of a run add up to its reads by position and server, its cy
     const sim::Snapshot s = bench->stats().snapshot();
     // Without TLBs every access walks: of those in this trace that is so.
     const Replay r = replay(recording.finish(), {});
-    CHECK(r.disagreements.size() == 0);
-    compare(r, bench->stats(), s, {"walk.", "cycles.walk_read"});
-    CHECK(s.histograms.at(0).count() == r.counts.at("walk.count"));
-    CHECK(s.histograms.at(0).sum() == r.counts.at("walk.cycles"));
+    CHECK(r.disagreements == std::vector<u64>{});
+    auto counts = r.counts();
+    compare(counts, bench->stats(), s, {"walk.", "cycles.walk_read"}, {"cache."});
+    CHECK(counts.at("walk.reads") > 1000);
+    CHECK(s.histograms.at(0).count() == counts["walk.count"]);
+    CHECK(s.histograms.at(0).sum() == counts["walk.cycles"]);
     check_invariants(bench->stats(), s);
   }
 }
@@ -214,12 +217,12 @@ TEST_CASE("the beginning of Debian's kernel replays exactly") {
   const Scratch scratch;
   const Design design{"two levels, LRU",
                       "[tlb.l2]\nlevel = 2\nserves = all\nentries = 256\nways = 4\npages = 4K, 2M, 4M, 1G\npolicy = lru\n",
-                      {{"l1i", 1, true, false, false, {{kEverySize, 8, 4}}},
-                       {"l1d", 1, false, true, true, {{kEverySize, 8, 4}}},
-                       {"l2", 2, true, true, true, {{kEverySize, 64, 4}}}}};
+                      {{"l1i", 1, {true, false, false}, {{kEverySize, 8, 4}}},
+                       {"l1d", 1, {false, true, true}, {{kEverySize, 8, 4}}},
+                       {"l2", 2, {true, true, true}, {{kEverySize, 64, 4}}}}};
   MachineBench bench(design.config, kernel);
   Recording recording(scratch, *bench, traces::Kind::accesses);
   REQUIRE(bench->run(kKernelInstructions) == cpu::Stop::limit);
   const sim::Snapshot s = bench->stats().snapshot();
-  replay_accesses(scratch, design, *bench, recording.finish(), s);
+  replay_accesses(design, *bench, recording.finish(), s);
 }

@@ -16,6 +16,10 @@ Stop Cpu::run(u64 limit) {
     if (NW_UNLIKELY(attention_.load(std::memory_order_relaxed) || *clock.ticker() >= clock.deadline()))
       if (!take_events()) return stop_;
     if (NW_UNLIKELY(clock.instructions >= limit)) return Stop::limit;
+    if (NW_UNLIKELY(cautious_)) {
+      single_step();
+      continue;
+    }
     try {
       const bool observed = retire_ != nullptr;
       if (port.by_line())
@@ -43,10 +47,12 @@ NW_INLINE bool Cpu::step(u64 limit) {
     const u64 key = ((linear + e->addend) & ~kPageMask) | static_cast<u64>(code_size_);
     Block& b = *blocks_->slot(s.rip);
     if (NW_LIKELY(b.rip == s.rip && b.page_key == key && clock.instructions + b.count <= limit)) {
-      if constexpr (by_line)
-        fetch_lines(linear, b.lines);
-      else
+      if constexpr (!by_line) {
         port.fetch_block(*e, b.lines);
+      } else {
+        port.fetch_line_of(*e);
+        if (b.lines > 1) fetch_lines((linear & ~u64{63}) + 64, b.lines - 1);
+      }
       execute<observed>(b);
       return true;
     }
@@ -182,12 +188,13 @@ bool Cpu::take_events() {
   if (stop_ != Stop::none) return false;
   refresh_caution();
   attention_.store(cautious_ || (interrupt_ && (s.rflags & fl::if_)) || (nmi_ && !s.nmi_blocked), std::memory_order_relaxed);
-  if (cautious_) single_step();
-  return stop_ == Stop::none;
+  return true;
 }
 
-/// One instruction under TF, an interrupt shadow or armed breakpoints.
+/// One instruction under TF, an interrupt shadow or armed breakpoints; the events are looked at before the next one, whatever
+/// it is (STI, HLT: the processor sleeps).
 void Cpu::single_step() {
+  attention_.store(true, std::memory_order_relaxed);
   const bool shadow = std::exchange(s.interrupt_shadow, false);
   const bool trace = s.rflags & fl::tf;
   if (!shadow && !(s.rflags & fl::rf))
@@ -208,7 +215,6 @@ void Cpu::single_step() {
   if (trace && clock.instructions != before) hits |= bit(14);
   // MOV SS delays debug traps by one instruction (SDM vol. 3, 6.8.3).
   if (hits && !s.interrupt_shadow) pending_db_ = hits;
-  attention_.store(true, std::memory_order_relaxed);
 }
 
 u64 Cpu::instruction_breakpoints() const {

@@ -5,6 +5,7 @@ namespace nestwalk::emu {
 
 enum ExitStatus : int {
   kOk = 0,             ///< the guest powered off, or a limit that was asked for was reached
+  kSomeFailed = 1,     ///< sweep: some points failed, the others are done
   kUsage = 2,          ///< bad usage, configuration, image or output folder: nothing ran
   kTripleFault = 3,    ///< the guest stopped the machine by a triple fault
   kReset = 4,          ///< the guest reset the machine and machine.on_reset is `stop`

@@ -13,6 +13,7 @@
 #include "emu/exit_status.h"
 #include "emu/machine.h"
 #include "emu/region.h"
+#include "emu/run_params.h"
 #include "emu/tracing.h"
 #include "report/json.h"
 #include "report/output.h"
@@ -30,16 +31,6 @@ constexpr const char* kRunUsage =
 constexpr const char* kText =
     "Boots a guest and reports what its memory accesses cost. The guest's serial console is standard output, standard input\n"
     "is its input, Ctrl-A X leaves. --out DIR receives stats.json, summary.txt, config.ini and what else is asked for.";
-
-/// Counts of a run that the command line may ask for, as keys too, so that a sweep can set them.
-struct RunParams {
-  u64 max_instructions = 0, roi_start = 0, roi_stop = 0;
-  void declare(sim::Section run) {
-    run.field("max_instructions", max_instructions, {}, "stop after so many retired instructions; 0: no limit");
-    run.field("roi_start", roi_start, {}, "the region of interest begins after so many retired instructions; 0: by the guest only");
-    run.field("roi_stop", roi_stop, {}, "the region of interest ends after so many retired instructions; 0: at the end of the run");
-  }
-};
 
 std::atomic<bool> interrupted = false;
 void on_signal(int) { interrupted.store(true); }
@@ -73,6 +64,7 @@ class Run {
     if (vm.count("out")) out_.emplace(vm["out"].as<std::string>());
     tracing_->open(out_ ? &*out_ : nullptr);
     machine_.on_output = [this](u8 b) { console_.put(b); };
+    machine_.on_debug_output = [this](u8 b) { console_.put(b); };
     machine_.on_note = [](const std::string& line) { fmt::print(stderr, "nestwalk: {}\n", line); };
     machine_.on_magic = [this](u32 command, u64 argument) { magic(command, argument); };
     machine_.on_poll = [this] { poll(); };
@@ -163,7 +155,7 @@ class Run {
   void report(Stop why) {
     const bool roi = region_.intervals() != 0;
     report::Head h = head(roi ? "region of interest" : "whole run");
-    h.facts.emplace_back("ended", name_of(why));
+    h.facts.emplace_back(kEndedFact, ended_by(why));
     if (roi) h.facts.emplace_back("intervals", std::to_string(region_.intervals()));
     if (out_) {
       write_report("", h, current());
@@ -176,23 +168,9 @@ class Run {
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
     fmt::print(stderr, "\nnestwalk: {}: {} instructions, {} cycles, {:.1f} s on this host ({:.1f} million instructions a second)\n",
-               name_of(why), machine_.clock().instructions, machine_.clock().cycles, seconds,
+               ended_by(why), machine_.clock().instructions, machine_.clock().cycles, seconds,
                static_cast<double>(machine_.clock().instructions) / seconds / 1e6);
     if (out_) fmt::print(stderr, "nestwalk: report in {} (summary.txt, stats.json, config.ini)\n", out_->path());
-  }
-
-  const char* name_of(Stop why) const {
-    switch (why) {
-      case Stop::power_off: return "the guest powered off";
-      case Stop::reset: return "the guest reset the machine";
-      case Stop::triple_fault: return "the guest stopped the machine by a triple fault";
-      case Stop::debug_exit: return "the guest wrote to the debug-exit port";
-      case Stop::limit: return "the instruction limit was reached";
-      case Stop::halted_forever: return "the guest halted and nothing will wake it";
-      case Stop::user_quit: return "interrupted by the user";
-      case Stop::none: break;
-    }
-    return "running";
   }
 
   int status_of(Stop why) const {

@@ -15,7 +15,7 @@ namespace nestwalk::mmu {
 
 class Filter {
  public:
-  static constexpr unsigned kEntries = 512;
+  static constexpr unsigned kEntries = 1024;
   static constexpr u64 kNoKey = ~u64{0};
   static constexpr u32 kNoHandle = ~u32{0};
 

@@ -245,7 +245,11 @@ Result<Place> Port::fetch_line(u64 linear) {
 
 Result<Done> Port::fetch_lines(u64 linear, u64 lines) {
   for (; lines; --lines) {
-    if (auto r = fetch_line(linear); !r) return r.fault();
+    Filter::Entry* const e = by_line_ ? fetch_entry(linear) : nullptr;
+    if (NW_LIKELY(e != nullptr))
+      fetch_line_of(*e);
+    else if (auto r = fetch_line(linear); !r)
+      return r.fault();
     linear = (linear & ~(kLineBytes - 1)) + kLineBytes;
   }
   return Done{};

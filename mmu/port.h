@@ -131,6 +131,12 @@ class Port {
     row_[static_cast<unsigned>(Side::fetch)] += lines;
     replay(e.tlb);
   }
+  /// Retires the fetch of the one line behind `e`; when by_line().
+  NW_INLINE void fetch_line_of(Filter::Entry& e) {
+    ++row_[static_cast<unsigned>(Side::fetch)];
+    replay(e.tlb);
+    replay(e.cache);
+  }
   /// One access to the line of `linear` for the instruction bytes in it.
   Result<Place> fetch_line(u64 linear);
   /// `lines` accesses, the first to the line of `linear`.

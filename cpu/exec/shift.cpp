@@ -22,7 +22,7 @@ constexpr bool msb(T v) {
 template <class T>
 NW_INLINE void shifted(Flags& f, T r, bool cf, bool of) {
   f.result = sext(r);
-  f.carry = (cf ? Flags::kCf : 0) | (cf != of ? Flags::kOfXor : 0);
+  f.carry = u64{cf} << 63 | u64{cf != of} << 62;  // Flags::kCf, Flags::kOfXor
 }
 
 // Each takes the masked count, which is not 0.

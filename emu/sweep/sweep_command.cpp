@@ -32,7 +32,6 @@ constexpr const char* kText =
     "results.csv and a folder per point; the table goes to standard output. Exit statuses: 0 all points are done; 1 some\n"
     "failed (DIR says why); 2 nothing ran: the sweep file, a point's configuration or DIR is refused; 130 interrupted,\n"
     "--resume goes on.";
-constexpr int kSomeFailed = 1;
 constexpr u64 kMostJobs = 1024;
 
 /// Keeps a second sweep out of the folder; the kernel lets go of it when we end in whatever way.

@@ -32,11 +32,11 @@ inline std::string build_guest(const Scratch& scratch, const std::string& source
   return stem + ".elf";
 }
 
-/// A machine of configs/machines/simple.ini with `overrides` (INI text), and the guest loaded.
+/// A machine of a file in configs/machines/ (none when empty) with `overrides` (INI text), and the guest loaded.
 class MachineBench {
  public:
   MachineBench(const std::string& overrides, const std::string& image, const std::string& machine_file = "simple.ini") {
-    settings_.load_file(NESTWALK_SOURCE "/configs/machines/" + machine_file);
+    if (!machine_file.empty()) settings_.load_file(NESTWALK_SOURCE "/configs/machines/" + machine_file);
     settings_.load_text(overrides, "test.ini");
     machine_ = std::make_unique<emu::Machine>(settings_);
     settings_.refuse_unknown();

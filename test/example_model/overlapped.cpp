@@ -1,6 +1,6 @@
-// Native paging on an out-of-order core, to first order: while a translation is under way the core goes on until its reorder
-// buffer is full, so only what takes longer than that is felt (Karkhanis, Smith, "A First-Order Superscalar Processor Model",
-// ISCA 2004). The worked example of docs/models.md; copied into models/mmu/ it is a model like any other.
+// Native paging on an out-of-order core, to first order: while a translation is under way the core goes on until its
+// reorder buffer is full, so only what takes longer than that is felt (Karkhanis, Smith, "A First-Order Superscalar
+// Processor Model", ISCA 2004). The worked example of docs/models.md; copied into models/mmu/ it is a model like any other.
 #include <algorithm>
 
 #include "mmu/model.h"
@@ -15,8 +15,7 @@ using namespace nestwalk::mmu;
 class Overlapped final : public MmuModel {
  public:
   explicit Overlapped(const ModelParts& parts)
-      : linear_(machine_, parts.memory, parts.caches, parts.settings.section("pwc"), parts.seed + 1),
-        tlb_(linear_, parts) {
+      : linear_(machine_, parts.memory, parts.caches, parts.settings.section("pwc"), parts.seed + 1), tlb_(linear_, parts) {
     parts.settings.section("overlap").field("window", window_, {0, 1'000'000, "cycles"},
                                             "cycles of each translation that pass behind other work");
   }

@@ -155,7 +155,8 @@ TEST_CASE("without a window the overlapped model is the native one, to the digit
   CHECK(native.value("walk.count") > 1000);
 }
 
-TEST_CASE("whatever the window, a guest sees the same and walks the same; hidden and felt cycles add up to the native ones") {
+TEST_CASE(
+    "whatever the window, a guest sees the same and walks the same; hidden and felt cycles add up to the native ones") {
   Rig native("native");
   const u64 seen = wander(native, 2);
   const auto translation = [](const Rig& r) {
@@ -164,7 +165,8 @@ TEST_CASE("whatever the window, a guest sees the same and walks the same; hidden
   for (const u64 n : {1, 30, 56, 1'000'000}) {
     Rig r("overlapped", window(n));
     CHECK(wander(r, 2) == seen);
-    for (const char* same : {"tlb.l1d.misses", "tlb.l2.misses", "walk.count", "walk.reads", "walk.faults", "cycles.flush"}) {
+    for (const char* same :
+         {"tlb.l1d.misses", "tlb.l2.misses", "walk.count", "walk.reads", "walk.faults", "cycles.flush"}) {
       INFO(same);
       CHECK(r.value(same) == native.value(same));
     }

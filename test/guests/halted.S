@@ -1,0 +1,13 @@
+# HLT with interrupts off: nothing will ever wake the processor.
+# image: multiboot
+# prints:
+# status: 5
+# not under: qemu (its exit status says less)
+.include "guest.inc"
+multiboot_header
+.code32
+.globl _start
+_start:
+  cli
+  hlt
+  finish 1

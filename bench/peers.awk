@@ -45,10 +45,10 @@ END {
     print line (("bochs" in seen) ? " " figures(value) : sprintf(" %8s %7s", "-", "-"))
   }
 
-  print "\nrate: each by its own count. Bochs's has an instruction for every iteration of a repeated string instruction, Nestwalk's"
-  print "one for all of them. work: the same boot and workload in CPU seconds; above 1 is faster than Bochs. For Bochs both begin"
-  print "at the kernel's entry, without BIOS and boot loader; time its guest was idle is left out of its count. QEMU's CPU time"
-  print "has its firmware in it; it counts nothing. CPU s: user and system, median; min: the worst round."
+  print "\nrate: each by its own count. Bochs counts every iteration of a repeated string instruction, Nestwalk all of them as one."
+  print "work: the same boot and workload in CPU seconds; above 1 is faster than Bochs. Bochs is counted and timed from the kernel's"
+  print "entry on, without BIOS and boot loader; the others with their start and the loading of the images. QEMU counts nothing."
+  print "CPU s: user and system, median. min: the worst round of a ratio or rate."
   print ""
   for (k = 1; k <= 2; ++k) {
     t = tools[k]

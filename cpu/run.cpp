@@ -203,7 +203,6 @@ void Cpu::single_step() {
       return;
     }
   s.rflags &= ~fl::rf;
-  const u64 before = clock.instructions;
   try {
     const u64 linear = long64() ? s.rip : static_cast<u32>(s.seg[CS].base + s.rip);
     step_slowly<true>(clock.instructions + 1, linear);
@@ -212,7 +211,7 @@ void Cpu::single_step() {
     return;
   }
   u64 hits = port.take_watch_hits();
-  if (trace && clock.instructions != before) hits |= bit(14);
+  if (trace) hits |= bit(14);  // also behind an element of a REP that goes on
   // MOV SS delays debug traps by one instruction (SDM vol. 3, 6.8.3).
   if (hits && !s.interrupt_shadow) pending_db_ = hits;
 }

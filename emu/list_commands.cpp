@@ -62,14 +62,14 @@ int describe_command(const std::vector<std::string>& arguments) {
   po::variables_map vm;
   if (!parse(arguments, "describe [CONFIG...|PREFIX] [--set K=V]...",
              "Prints the keys that a machine of these configurations reads: effective value, type and range, default, meaning.\n"
-             "A word that is not a file is a prefix: `nestwalk describe tlb`.",
+             "A word that is not a file is a prefix: `nestwalk describe configs/machines/skylake.ini tlb`.",
              options, positional, vm))
     return kOk;
   sim::Settings settings;
   std::string prefix;
   if (vm.count("positional"))
     for (const std::string& word : vm["positional"].as<std::vector<std::string>>()) {
-      if (fs::exists(word))
+      if (fs::is_regular_file(word))
         settings.load_file(word);
       else
         prefix = word;
@@ -84,9 +84,10 @@ int describe_command(const std::vector<std::string>& arguments) {
     std::cout << fmt::format("{} = {}\n    {} (default {})\n    {}\n", d.key, d.value, d.type, d.standard, d.text);
   }
   if (!any) {
-    std::vector<std::string> keys;
-    for (const sim::Declared& d : settings.declared()) keys.push_back(d.key);
-    const std::string near = sim::nearest_name(prefix, keys);
+    std::vector<std::string> names;  // the keys and everything that they begin with
+    for (const sim::Declared& d : settings.declared())
+      for (std::size_t at = d.key.find('.'); names.emplace_back(d.key.substr(0, at)), at != std::string::npos;) at = d.key.find('.', at + 1);
+    const std::string near = sim::nearest_name(prefix, names);
     throw sim::ConfigError(fmt::format("no key begins with '{}'{}", prefix,
                                        near.empty() ? "" : fmt::format(" (nearest: {})", near)));
   }

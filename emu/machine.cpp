@@ -57,6 +57,8 @@ Machine::Machine(sim::Settings& settings) : clock_([&] {
   port_ = std::make_unique<mmu::Port>(*model_, *caches_, memory_, *filter_, counts_, clock_);
   settings.section("mmu").field("mmio_cycles", port_->mmio_cycles, {0, 1'000'000, "cycles"}, "cost of one device register access");
   cpuid_ = std::make_unique<cpu::Cpuid>(settings, params_.hz);
+  if (cpuid_->processors() != 1)
+    settings.section("cpu").refuse("processors", "must be 1: this version has one processor, and no guest is promised more");
   timing_ = cpu::Cores::instance().make(params_.core, settings);
   cpu_ = std::make_unique<cpu::Cpu>(*port_, clock_, *this, *cpuid_, *timing_, params_.seed + 3);
   board_ = std::make_unique<Board>(*this, settings);

@@ -211,9 +211,9 @@ int run_command(const std::vector<std::string>& arguments) {
   add("initrd", po::value<std::string>(), "initial RAM disk (key guest.initrd)");
   add("append", po::value<std::string>(), "kernel command line (key guest.append)");
   add("out", po::value<std::string>(), "folder for the report");
-  add("max-instructions", po::value<u64>(), "stop after N retired instructions (key run.max_instructions)");
-  add("roi-start", po::value<u64>(), "begin the region of interest after N retired instructions (key run.roi_start)");
-  add("roi-stop", po::value<u64>(), "end it after N retired instructions (key run.roi_stop)");
+  add("max-instructions", po::value<std::string>(), "stop after N retired instructions (key run.max_instructions)");
+  add("roi-start", po::value<std::string>(), "begin the region of interest after N retired instructions (key run.roi_start)");
+  add("roi-stop", po::value<std::string>(), "end it after N retired instructions (key run.roi_stop)");
   add("trace", po::value<std::string>(), "write a trace to --out: accesses, walks or instructions (key trace.what)");
   add("exact", "switch the L0 filter off (key run.exact)");
   add("no-input", "do not read standard input");
@@ -229,12 +229,11 @@ int run_command(const std::vector<std::string>& arguments) {
     for (const std::string& file : vm["positional"].as<Strings>()) settings.load_file(file);
   if (vm.count("set"))
     for (const std::string& s : vm["set"].as<Strings>()) settings.set(s);
-  const std::pair<const char*, const char*> texts[] = {{"kernel", "guest.kernel"}, {"initrd", "guest.initrd"}, {"append", "guest.append"}, {"trace", "trace.what"}};
-  for (const auto& [option, key] : texts)
+  const std::pair<const char*, const char*> keys[] = {{"kernel", "guest.kernel"}, {"initrd", "guest.initrd"}, {"append", "guest.append"},
+                                                      {"trace", "trace.what"}, {"max-instructions", "run.max_instructions"},
+                                                      {"roi-start", "run.roi_start"}, {"roi-stop", "run.roi_stop"}};
+  for (const auto& [option, key] : keys)
     if (vm.count(option)) settings.put(key, vm[option].as<std::string>(), std::string("--") + option);
-  const std::pair<const char*, const char*> counts[] = {{"max-instructions", "run.max_instructions"}, {"roi-start", "run.roi_start"}, {"roi-stop", "run.roi_stop"}};
-  for (const auto& [option, key] : counts)
-    if (vm.count(option)) settings.put(key, std::to_string(vm[option].as<u64>()), std::string("--") + option);
   if (vm.count("exact")) settings.put("run.exact", "true", "--exact");
   return Run(settings, vm).go();
 }

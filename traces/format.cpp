@@ -6,8 +6,8 @@ namespace nestwalk::traces {
 namespace {
 
 std::string rights_text(u8 r) {
-  return fmt::format("{}{}{}{}{}", r & right::user ? 'u' : 's', r & right::write ? 'w' : '-', r & right::execute ? 'x' : '-',
-                     r & right::dirty ? 'd' : '-', r & right::global ? 'g' : '-');
+  return fmt::format("{}{}{}{}{}", r & right::user ? 'u' : 's', r & right::write ? 'w' : '-',
+                     r & right::execute ? 'x' : '-', r & right::dirty ? 'd' : '-', r & right::global ? 'g' : '-');
 }
 
 std::string fault_text(const Record& r) {
@@ -52,7 +52,8 @@ std::string to_text(const Record& r) {
                          : r.size == 7 ? std::string("memory")
                                        : fmt::format("l{}", r.size),
                          r.c);
-    case Type::paging: return fmt::format("paging cr0 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x}{}", r.c, r.a, r.b, r.d, r.n & 1 ? " ac" : "");
+    case Type::paging:
+      return fmt::format("paging cr0 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x}{}", r.c, r.a, r.b, r.d, r.n & 1 ? " ac" : "");
     case Type::invalidation:
       return fmt::format("invalidate {} {:#x} pcid {}", r.side < 5 ? kInvalidations[r.side] : "?", r.a, r.n);
     case Type::block: return fmt::format("block {:#x} instructions {} bytes {}", r.a, r.n, r.c);

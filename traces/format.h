@@ -37,10 +37,10 @@ inline constexpr u8 user = 1, write = 2, execute = 4, dirty = 8, global = 16;
 /// 32 bytes. The meaning of a, b, c, d and n depends on the type (FORMAT.md).
 struct Record {
   u8 type = 0;
-  u8 side = 0;    ///< access: 0 fetch, 1 load, 2 store
+  u8 side = 0;  ///< access: 0 fetch, 1 load, 2 store
   u8 flags = 0;
-  u8 size = 0;    ///< access: log2 of the effective page size, or the kind of fault
-  u8 level = 0;   ///< access: TLB level that hit; walk_read: guest level
+  u8 size = 0;   ///< access: log2 of the effective page size, or the kind of fault
+  u8 level = 0;  ///< access: TLB level that hit; walk_read: guest level
   u8 rights = 0;
   u16 n = 0;
   u64 a = 0;

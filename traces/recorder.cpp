@@ -23,8 +23,8 @@ void AccessRecorder::access(LinearAddr address, unsigned bytes, mmu::Access acce
   r.type = static_cast<u8>(Type::access);
   r.side = static_cast<u8>(access.side);
   const bool paged = mmu::mode_of(state_) != mmu::PagingMode::off;
-  r.flags = static_cast<u8>((access.user ? flag::user : 0) | (access.implicit ? flag::implicit : 0) | (t ? 0 : flag::fault) |
-                            (paged ? flag::paged : 0) | (bill.read_count() ? flag::walked : 0));
+  r.flags = static_cast<u8>((access.user ? flag::user : 0) | (access.implicit ? flag::implicit : 0) |
+                            (t ? 0 : flag::fault) | (paged ? flag::paged : 0) | (bill.read_count() ? flag::walked : 0));
   r.n = static_cast<u16>(bytes);
   r.a = address.value;
   r.c = static_cast<u32>(bill.total());
@@ -34,8 +34,9 @@ void AccessRecorder::access(LinearAddr address, unsigned bytes, mmu::Access acce
     r.level = t->tlb_level;
     r.size = static_cast<u8>(t->size);
     const tlb::Rights& q = t->rights;
-    r.rights = static_cast<u8>((q.user ? right::user : 0) | (q.write ? right::write : 0) | (q.execute ? right::execute : 0) |
-                               (q.dirty ? right::dirty : 0) | (q.global ? right::global : 0));
+    r.rights =
+        static_cast<u8>((q.user ? right::user : 0) | (q.write ? right::write : 0) | (q.execute ? right::execute : 0) |
+                        (q.dirty ? right::dirty : 0) | (q.global ? right::global : 0));
     r.b = t->address.value;
   } else {
     r.size = kind_of(t.fault());

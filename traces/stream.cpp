@@ -19,7 +19,8 @@ struct Writer::State {
   }
 };
 
-Writer::Writer(const std::string& path, Kind kind, const std::string& config) : state_(std::make_unique<State>()), path_(path) {
+Writer::Writer(const std::string& path, Kind kind, const std::string& config)
+    : state_(std::make_unique<State>()), path_(path) {
   state_->file = std::fopen(path.c_str(), "wb");
   if (!state_->file) throw TraceError("cannot write the trace " + path + ": " + std::strerror(errno));
   ZSTD_CCtx_setParameter(state_->context, ZSTD_c_compressionLevel, 1);

@@ -158,11 +158,14 @@ template <class Op, class T, Until until>
 void repeated(Cpu& c, const Insn& i) {
   constexpr bool moves = std::is_same_v<Op, Movs>, fast = sizeof(T) == 1 && (moves || std::is_same_v<Op, Stos>);
   c.current = &i;
+  // Single steps and breakpoints trap behind each element (SDM vol. 3, 17.3.1.4).
+  const bool stepped = (c.s.rflags & fl::tf) || (c.s.dr[7] & 0xff);
+  const Cycles most = stepped ? 1 : kRounds;
   Cursor k(c, i);
   while (k.left) {
-    if (k.rounds == kRounds) return restart(c, i);
+    if (k.rounds == most) return restart(c, i);
     if constexpr (fast)
-      if (chunk<moves>(k)) continue;
+      if (!stepped && chunk<moves>(k)) continue;
     const bool equal = Op::template element<T>(k);
     k.count(1);
     if constexpr (until == Until::unequal)

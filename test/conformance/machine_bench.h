@@ -1,5 +1,5 @@
-// What the tests of whole machines share: guests assembled on the spot, a machine that runs one in this process, a fingerprint of
-// what retired, and the sums that hold in every report (docs/validation.md, "Invariants").
+// What the tests of whole machines share: guests assembled on the spot, a machine that runs one in this process, a
+// fingerprint of what retired, and the sums that hold in every report (docs/validation.md, "Invariants").
 #pragma once
 
 #include <cctype>
@@ -83,7 +83,8 @@ class RetiredStream final : public cpu::RetireObserver {
 };
 
 /// The sum of all counters `prefix` + one name without a dot + `suffix`.
-inline u64 sum_of(const sim::Stats& stats, const sim::Snapshot& s, const std::string& prefix, const std::string& suffix = "") {
+inline u64 sum_of(const sim::Stats& stats, const sim::Snapshot& s, const std::string& prefix,
+                  const std::string& suffix = "") {
   u64 sum = 0;
   for (std::size_t i = 0; i < stats.counters().size(); ++i) {
     const std::string& name = stats.counters()[i].name;
@@ -97,12 +98,14 @@ inline u64 sum_of(const sim::Stats& stats, const sim::Snapshot& s, const std::st
 /// What holds in every report, whatever ran.
 inline void check_invariants(const sim::Stats& stats, const sim::Snapshot& s) {
   const auto value = [&](const std::string& name) { return stats.value(s, name); };
-  const auto sum = [&](const std::string& prefix, const std::string& suffix = "") { return sum_of(stats, s, prefix, suffix); };
+  const auto sum = [&](const std::string& prefix, const std::string& suffix = "") {
+    return sum_of(stats, s, prefix, suffix);
+  };
 
   CHECK(value("instructions") == sum("instructions."));
   CHECK(value("cycles") == sum("cycles."));
-  for (const char* cause : {"instruction", "tlb", "pwc", "walk_read", "walk_update", "fetch", "data", "flush", "mmio", "exception",
-                            "idle"})
+  for (const char* cause :
+       {"instruction", "tlb", "pwc", "walk_read", "walk_update", "fetch", "data", "flush", "mmio", "exception", "idle"})
     CHECK(value(std::string("cycles.") + cause) == sum("cycles.", std::string(".") + cause));
 
   for (const auto& row : stats.counters()) {

@@ -1,5 +1,5 @@
-// Every registered MMU model, under many TLBs: the answers that the attributes of the address spaces give, the bytes that lie
-// there, accessed and dirty flags, and statistics that the filter does not change by a digit.
+// Every registered MMU model, under many TLBs: the answers that the attributes of the address spaces give, the bytes that
+// lie there, accessed and dirty flags, and statistics that the filter does not change by a digit.
 #include "mmu/filter.h"
 #include "mmu/format.h"
 #include "mmu/model.h"
@@ -17,10 +17,12 @@ namespace {
 const std::pair<const char*, const char*> kDesigns[] = {
     {"no TLB at all", ""},
     {"one entry", "[tlb.l1]\nentries = 1\n"},
-    {"one level, LRU", "[tlb.l1i]\nserves = instruction\nentries = 16\nways = 4\n[tlb.l1d]\nserves = data\nentries = 32\nways = 4\n"
-                       "[pwc]\nenabled = true\n"},
+    {"one level, LRU",
+     "[tlb.l1i]\nserves = instruction\nentries = 16\nways = 4\n[tlb.l1d]\nserves = data\nentries = 32\nways = 4\n"
+     "[pwc]\nenabled = true\n"},
     {"two levels, FIFO, hashed, inclusive, walks through caches",
-     "[tlb.l1i]\nserves = instruction\nentries = 16\nways = 2\npolicy = fifo\n[tlb.l1d]\nserves = data\nentries = 16\nways = 4\npolicy = fifo\n"
+     "[tlb.l1i]\nserves = instruction\nentries = 16\nways = 2\npolicy = fifo\n[tlb.l1d]\nserves = data\nentries = 16\nways "
+     "= 4\npolicy = fifo\n"
      "[tlb.l2]\nlevel = 2\nentries = 64\nways = 4\npolicy = fifo\nindex = xor\ninclusion = inclusive\n"
      "[cache]\nmodel = walks\nmemory_latency = 90\n[cache.l1]\nlevel = 1\nserves = data\nbytes = 4K\nways = 2\n"},
     {"pages broken into 4K, no PCID tags, exclusive second level, tree-PLRU",
@@ -28,12 +30,14 @@ const std::pair<const char*, const char*> kDesigns[] = {
      "[tlb.l2]\nlevel = 2\nentries = 64\nways = 4\npages = 4K\nsmash = true\ninclusion = exclusive\npolicy = tree-plru\n"},
     {"large pages apart, bit-PLRU, SRRIP, all accesses through caches",
      "[tlb.l1i]\nserves = instruction\nentries = 12\nways = 4\nindex = modulo\npolicy = bit-plru\n"
-     "[tlb.l1d]\nserves = data\nentries = 24\nways = 0\npages = 4K\npolicy = bit-plru\n[tlb.l1d.large]\nentries = 4\nways = 0\n"
+     "[tlb.l1d]\nserves = data\nentries = 24\nways = 0\npages = 4K\npolicy = bit-plru\n[tlb.l1d.large]\nentries = 4\nways "
+     "= 0\n"
      "pages = 2M, 4M, 1G\npolicy = srrip\n[tlb.l2]\nlevel = 2\nentries = 96\nways = 12\nindex = xor\npolicy = mru3plru4\n"
      "[cache]\nmodel = full\n[cache.l1i]\nserves = instruction\nlevel = 1\nbytes = 4K\nways = 4\npolicy = plru4\n"
      "[cache.l1d]\nserves = data\nlevel = 1\nbytes = 4K\nways = 4\npolicy = lru\n"},
-    {"loads and stores apart, random", "[tlb.l1]\nserves = load, instruction\nentries = 8\nways = 2\npolicy = random\n"
-                                       "[tlb.l1s]\nserves = store\nentries = 4\nways = 0\npolicy = random\n"},
+    {"loads and stores apart, random",
+     "[tlb.l1]\nserves = load, instruction\nentries = 8\nways = 2\npolicy = random\n"
+     "[tlb.l1s]\nserves = store\nentries = 4\nways = 0\npolicy = random\n"},
 };
 
 /// A port before one model.
@@ -108,7 +112,8 @@ class Program {
     // Most accesses go where others went: a filter and a TLB need hits.
     if (random_.below(4) == 0) recent_[random_.below(6)] = space_.draw_address();
     const u64 page = recent_[random_.below(6)];
-    const u64 linear = (page & ~kPageMask) + (random_.below(6) ? random_.below(kPageBytes - 8) : kPageBytes - 1 - random_.below(8));
+    const u64 linear =
+        (page & ~kPageMask) + (random_.below(6) ? random_.below(kPageBytes - 8) : kPageBytes - 1 - random_.below(8));
     switch (random_.below(12)) {
       case 0: return fetch(linear);
       case 1: return implicit(linear);
@@ -166,14 +171,16 @@ class Program {
   void load(u64 linear) {
     const Expected e = expect(linear, sizeof(T), explicit_access(Side::load));
     const auto r = rig_.port->template load<T>(LinearAddr(linear));
-    if (same(r, e, linear, sizeof(T), Side::load) && *r != static_cast<T>(bytes_at(e, sizeof(T)))) fail(linear, "loaded other bytes");
+    if (same(r, e, linear, sizeof(T), Side::load) && *r != static_cast<T>(bytes_at(e, sizeof(T))))
+      fail(linear, "loaded other bytes");
   }
   template <class T>
   void store(u64 linear) {
     const T v = static_cast<T>(random_.next());
     const Expected e = expect(linear, sizeof(T), explicit_access(Side::store));
     const auto r = rig_.port->template store<T>(LinearAddr(linear), v);
-    if (same(r, e, linear, sizeof(T), Side::store) && v != static_cast<T>(bytes_at(e, sizeof(T)))) fail(linear, "stored elsewhere");
+    if (same(r, e, linear, sizeof(T), Side::store) && v != static_cast<T>(bytes_at(e, sizeof(T))))
+      fail(linear, "stored elsewhere");
   }
   void update(u64 linear) {
     const Expected e = expect(linear, 4, explicit_access(Side::store));
@@ -192,7 +199,8 @@ class Program {
   void fetch(u64 linear) {
     const Expected e = expect(linear, 1, explicit_access(Side::fetch));
     const auto r = rig_.port->fetch_line(linear);
-    if (same(r, e, linear, 1, Side::fetch) && r->host != rig_.memory.host(MachineAddr(e.first))) fail(linear, "fetched from elsewhere");
+    if (same(r, e, linear, 1, Side::fetch) && r->host != rig_.memory.host(MachineAddr(e.first)))
+      fail(linear, "fetched from elsewhere");
   }
   /// A debugger's question has the same answer and leaves no trace.
   void probe(u64 linear) {
@@ -202,7 +210,8 @@ class Program {
     const std::string before = rig_.report();
     const auto r = rig_.model->probe(LinearAddr(linear), access);
     const Fault got = r ? Fault{} : r.fault();
-    if (!(got == e.fault) || (r && r->address.value != e.first)) fail(linear, "probed " + text(got) + ", not " + text(e.fault));
+    if (!(got == e.fault) || (r && r->address.value != e.first))
+      fail(linear, "probed " + text(got) + ", not " + text(e.fault));
     if (rig_.report() != before) fail(linear, "counted a probe");
   }
 
@@ -216,7 +225,8 @@ class Program {
 /// Runs the program twice, with and without the filter, and compares the reports.
 template <class F>
 void conform(const std::string& model, const char* design_name, const char* design, u64 seed) {
-  INFO("model " << model << ", " << design_name << ", " << F::kLevels << " levels of " << F::kEntryBytes << "-byte entries, seed " << seed);
+  INFO("model " << model << ", " << design_name << ", " << F::kLevels << " levels of " << F::kEntryBytes
+                << "-byte entries, seed " << seed);
   std::string reports[2];
   for (const bool filtered : {true, false}) {
     Rig rig(model, design, filtered);
@@ -231,7 +241,9 @@ void conform(const std::string& model, const char* design_name, const char* desi
 
 }  // namespace
 
-TEST_CASE("every model answers as the tables say when the guest flushes as it must, and counts alike with the filter on and off") {
+TEST_CASE(
+    "every model answers as the tables say when the guest flushes as it must, and counts alike with the filter on and "
+    "off") {
   u64 seed = 0;
   for (const auto& [model, entry] : Models::instance().entries())
     for (const auto& [name, design] : kDesigns) {

@@ -1,6 +1,7 @@
-// Two address spaces as a table of attributes, the tables that say the same in memory, and what the SDM makes of an access to
-// them (vol. 3, 4.6 and 4.7), worked out from the attributes without walking anything. Every change of an attribute comes with
-// the invalidations that the SDM demands (4.10.4.2, 4.10.4.3), so a model that conforms gives these answers, whatever it caches.
+// Two address spaces as a table of attributes, the tables that say the same in memory, and what the SDM makes of an access
+// to them (vol. 3, 4.6 and 4.7), worked out from the attributes without walking anything. Every change of an attribute
+// comes with the invalidations that the SDM demands (4.10.4.2, 4.10.4.3), so a model that conforms gives these answers,
+// whatever it caches.
 #pragma once
 
 #include <optional>
@@ -22,8 +23,9 @@ struct Answer {
   u64 machine = 0;
 };
 
-/// Regions 0 to 5 belong to each space, 6 and 7 to both and may be global; a region is one entry of the page directory: a large
-/// page, or 16 pages of 4K, its first 15 and its last. In 64-bit formats half of them lie in the upper half of the addresses.
+/// Regions 0 to 5 belong to each space, 6 and 7 to both and may be global; a region is one entry of the page directory: a
+/// large page, or 16 pages of 4K, its first 15 and its last. In 64-bit formats half of them lie in the upper half of the
+/// addresses.
 template <class F>
 class ReferenceSpace {
  public:
@@ -92,7 +94,8 @@ class ReferenceSpace {
     return tables_[current_].entry(linear, level) | (global ? tables_[1 - current_].entry(linear, level) : 0);
   }
 
-  // ---- changes ------------------------------------------------------------------------------------------------------------
+  // ---- changes
+  // ------------------------------------------------------------------------------------------------------------
   void change_page() {
     const unsigned region = static_cast<unsigned>(random_.below(kRegions)), space = region < kShared ? some_space() : 0;
     Region& r = regions_[space][region];

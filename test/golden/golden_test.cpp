@@ -1,5 +1,5 @@
-// Golden runs: each folder beside this file holds a machine, names its guest in its first line, and keeps the report that the
-// run gave when it was last approved. A difference is a change of meaning until somebody has read it.
+// Golden runs: each folder beside this file holds a machine, names its guest in its first line, and keeps the report that
+// the run gave when it was last approved. A difference is a change of meaning until somebody has read it.
 #include <algorithm>
 #include <fstream>
 #include <iterator>
@@ -57,8 +57,9 @@ void compare(const fs::path& file, const std::string& actual) {
   }
   const std::string difference = first_difference(read_file(file), actual);
   if (!difference.empty())
-    FAIL_CHECK(file.string() << " differs, first in " << difference
-                             << "\nIf the new numbers are right: scripts/approve, read `git diff test/golden`, commit both.");
+    FAIL_CHECK(
+        file.string() << " differs, first in " << difference
+                      << "\nIf the new numbers are right: scripts/approve, read `git diff test/golden`, commit both.");
 }
 
 }  // namespace
@@ -93,5 +94,6 @@ TEST_CASE("the one-level golden run misses as its guest's head computes") {
   CHECK(bench.value("walk.page_size.4K") == 16 + 48 + 3 * 64);
   CHECK(bench.value("walk.reads_by_position.g1h0") == 16 + 48 + 3 * 64);  // large pages are found without a page table
   CHECK(bench.value("cycles.walk_read") == 20 * bench.value("walk.reads"));
-  CHECK(bench.value("cycles") == bench.value("instructions") + 20 * bench.value("walk.reads") + bench.value("cycles.walk_update"));
+  CHECK(bench.value("cycles") ==
+        bench.value("instructions") + 20 * bench.value("walk.reads") + bench.value("cycles.walk_update"));
 }

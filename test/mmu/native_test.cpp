@@ -472,10 +472,13 @@ class Storm {
   }
   void fetch(u64 linear, u64 lines) {
     lines = std::min(lines, (kPageBytes - (linear & kPageMask)) / 64);
-    if (auto* e = rig_.port->fetch_entry(linear))
-      note(rig_.port->fetch_block(*e, linear, lines));
-    else
+    auto* const e = rig_.port->by_line() ? nullptr : rig_.port->fetch_entry(linear);
+    if (e) {  // as the run loop does it
+      rig_.port->fetch_block(*e, lines);
+      note(Result<Done>(Done{}));
+    } else {
       note(rig_.port->fetch_lines(linear, lines));
+    }
   }
 
   LongMode rig_;

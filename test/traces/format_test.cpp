@@ -1,5 +1,5 @@
-// traces/FORMAT.md is enough to read a trace: this reader knows no header of traces/. It takes the offsets of every field from
-// the page's own tables, reads the bytes of a trace by them, and replays what it read.
+// traces/FORMAT.md is enough to read a trace: this reader knows no header of traces/. It takes the offsets of every field
+// from the page's own tables, reads the bytes of a trace by them, and replays what it read.
 #include <zstd.h>
 
 #include <fstream>
@@ -83,7 +83,8 @@ struct Run {
 
 TEST_CASE("the table of FORMAT.md covers a record without gap or overlap") {
   std::map<std::size_t, std::size_t> spans;
-  for (const auto& [name, field] : record_table(read_file(NESTWALK_SOURCE "/traces/FORMAT.md"))) spans[field.offset] = field.bytes;
+  for (const auto& [name, field] : record_table(read_file(NESTWALK_SOURCE "/traces/FORMAT.md")))
+    spans[field.offset] = field.bytes;
   CHECK(spans.size() == 11);
   std::size_t at = 0;
   for (const auto& [offset, bytes] : spans) {
@@ -115,9 +116,11 @@ TEST_CASE("a reader written from FORMAT.md alone replays a run exactly") {
     }
     CHECK(replay.disagreements == std::vector<u64>{});
     const auto counts = replay.counts();
-    std::vector<std::string> names = {"walk.count", "walk.cycles", "walk.faults", "walk.page_size.2M", "walk.by.user.store.cycles"};
+    std::vector<std::string> names = {"walk.count", "walk.cycles", "walk.faults", "walk.page_size.2M",
+                                      "walk.by.user.store.cycles"};
     if (walks)
-      names.insert(names.end(), {"walk.reads", "walk.reads_by_position.g4h0", "walk.served_by.g1h0.flat", "cycles.walk_read"});
+      names.insert(names.end(),
+                   {"walk.reads", "walk.reads_by_position.g4h0", "walk.served_by.g1h0.flat", "cycles.walk_read"});
     else
       names.insert(names.end(), {"tlb.l1d.misses.user", "tlb.l1d.load_misses", "tlb.l1i.fills.4K", "tlb.l1d.evictions",
                                  "tlb.l1d.flushes", "tlb.rewalks.dirty", "tlb.rewalks.permission", "tlb.fault_flushes"});

@@ -1,5 +1,6 @@
-// An independent reader of traces: what traces/FORMAT.md says happens to a TLB, done with a list per set and nothing of ours.
-// Deliberately naive: every question is a search. From the records alone it works out the counts that the run reported.
+// An independent reader of traces: what traces/FORMAT.md says happens to a TLB, done with a list per set and nothing of
+// ours. Deliberately naive: every question is a search. From the records alone it works out the counts that the run
+// reported.
 #pragma once
 
 #include <cstdint>

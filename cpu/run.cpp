@@ -13,9 +13,10 @@ namespace nestwalk::cpu {
 Stop Cpu::run(u64 limit) {
   stop_ = Stop::none;
   while (true) {
+    // At the limit events wait for the next call; what the last instruction asked for does not.
+    if (NW_UNLIKELY(clock.instructions >= limit)) return stop_ != Stop::none ? stop_ : Stop::limit;
     if (NW_UNLIKELY(attention_.load(std::memory_order_relaxed) || *clock.ticker() >= clock.deadline()))
       if (!take_events()) return stop_;
-    if (NW_UNLIKELY(clock.instructions >= limit)) return Stop::limit;
     if (NW_UNLIKELY(cautious_)) {
       single_step();
       continue;

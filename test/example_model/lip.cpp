@@ -1,6 +1,6 @@
 // LIP, the LRU insertion policy (Qureshi et al., "Adaptive Insertion Policies for High Performance Caching", ISCA 2007): as
-// true LRU, but what comes in is the next to go unless it is used again. The second example of docs/models.md; copied into
-// models/tlb/ it is a policy for TLBs, page-walk caches and data caches alike.
+// true LRU, but what comes in is the next to go unless it is used again. The second example of docs/models.md: in
+// models/tlb/, under a name of its own, it would be a policy for TLBs, page-walk caches and data caches alike.
 #include <algorithm>
 #include <vector>
 

@@ -1,6 +1,7 @@
 // Native paging on an out-of-order core, to first order: while a translation is under way the core goes on until its
 // reorder buffer is full, so only what takes longer than that is felt (Karkhanis, Smith, "A First-Order Superscalar
-// Processor Model", ISCA 2004). The worked example of docs/models.md; copied into models/mmu/ it is a model like any other.
+// Processor Model", ISCA 2004). The worked example of docs/models.md: in models/mmu/, under a name of its own, it would be
+// a model like any other.
 #include <algorithm>
 
 #include "mmu/model.h"

@@ -10,6 +10,8 @@
 #include "emu/cli.h"
 #include "emu/exit_status.h"
 #include "emu/machine.h"
+#include "emu/run_params.h"
+#include "emu/tracing.h"
 #include "mmu/model.h"
 
 namespace po = boost::program_options;
@@ -76,7 +78,9 @@ int describe_command(const std::vector<std::string>& arguments) {
     }
   if (vm.count("set"))
     for (const std::string& s : vm["set"].as<std::vector<std::string>>()) settings.set(s);
-  const Machine machine(settings);
+  Machine machine(settings);
+  RunParams().declare(settings.section("run"));
+  const Tracing tracing(settings, machine);
   bool any = false;
   for (const sim::Declared& d : settings.declared()) {
     if (!prefix.empty() && d.key != prefix && !d.key.starts_with(prefix + ".")) continue;

@@ -98,15 +98,20 @@ Cycles Port::fixed_of(bool user) const {
 // ---- the slow half ---------------------------------------------------------------------------------------------------
 
 Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
-  // Implicit supervisor accesses at CPL 3 count as the user's: they happen on its behalf.
   const unsigned side = static_cast<unsigned>(access.side);
-  ++row_[side];
+  // An implicit access is the supervisor's whatever the CPL.
+  u64& count = access.implicit && row_ != counts_.unpaged ? counts_.paged[0][side] : row_[side];
+  ++count;
   ++counts_.ordinal;
   bill_.clear();
   const Result<Translation> t = model_.translate(a, access, bill_);
   if (bill_.read_count()) walks_.record(bill_, access, t.ok(), t.ok() ? t->size : PageSize::k4K);
   if (!t) {
-    ++counts_.uncached[side];
+    // What is not canonical asks no TLB.
+    if (t.fault().kind == Fault::Kind::non_canonical)
+      --count;
+    else
+      ++counts_.uncached[side];
     pay(bill_);
     if (observer_) observer_->access(a, bytes, access, t, bill_);
     return t.fault();
@@ -120,8 +125,8 @@ Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
       const u64 first = t->address.value >> shift, last = (t->address.value + bytes - 1) >> shift;
       const Cause cause = access.side == Side::fetch ? Cause::fetch : Cause::data;
       for (u64 l = first; l <= last; ++l) {
-        if (l != first) ++counts_.split[user_][side], ++counts_.ordinal;
-        line = caches_.access(l == first ? t->address : MachineAddr(l << shift), access.side, user_);
+        if (l != first) ++counts_.split[access.user][side], ++counts_.ordinal;
+        line = caches_.access(l == first ? t->address : MachineAddr(l << shift), access.side, access.user);
         bill_.charge(cause, line.cycles);
       }
       if (first != last) line.filterable = false;

@@ -53,7 +53,6 @@ class Replay {
 
   u64 records = 0;
   std::vector<u64> disagreements;  ///< records whose word on their look-up is not what the lists say
-  u64 implicit[3] = {};            ///< accesses of the processor for itself, by side
 
   /// What was counted, by the names of the run's statistics; what never happened is left out.
   std::map<std::string, u64> counts() const;
@@ -170,7 +169,6 @@ class Replay {
     }
     if ((r.flags & kFault) && r.size == kNonCanonical) return;
     ++accesses_[user][r.side];
-    if (r.flags & kImplicit) ++implicit[r.side];
 
     const u64 address = truncated(r.a);
     unsigned level = 0;

@@ -30,9 +30,9 @@ const char* describe(Cause);
 
 /// Who answered a memory read of a walk: cache level 1.., `memory`, or `flat` where no cache is modelled.
 using ServedBy = u8;
-inline constexpr ServedBy kFlat = 0;       ///< no cache model: one flat latency
-inline constexpr ServedBy kMemory = 7;     ///< past the last cache level
-inline constexpr unsigned kServers = 8;    ///< flat, levels 1..6, memory
+inline constexpr ServedBy kFlat = 0;     ///< no cache model: one flat latency
+inline constexpr ServedBy kMemory = 7;   ///< past the last cache level
+inline constexpr unsigned kServers = 8;  ///< flat, levels 1..6, memory
 
 /// One table entry read by a walk. Guest level 5..1 names the guest table (0: the final host walk of a data address);
 /// host level 0 is the guest entry itself, 5..1 the host walk that led to it. A native walk has host level 0 only.

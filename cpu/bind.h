@@ -26,9 +26,9 @@ void pure(Cpu& c, const Insn& i) {
 
 // ---- memory, quickly ----------------------------------------------------------------------------------------------------
 //
-// A meaning that touches memory is a template over how it reaches it and says whether it happened. `Filtered` knows only what
-// the L0 filter knows and otherwise does nothing, so the usual path is a leaf function without calls or saved registers;
-// `Asked` is the whole way, and throws what faults.
+// A meaning that touches memory is a template over how it reaches it and says whether it happened. `Filtered` knows only
+// what the L0 filter knows and otherwise does nothing, so the usual path is a leaf function without calls or saved
+// registers; `Asked` is the whole way, and throws what faults.
 
 struct Filtered {
   static NW_INLINE bool linear(Cpu& c, const Insn& i, u64& a) {
@@ -132,8 +132,10 @@ void memory_ending(Cpu& c, const Insn& i) {
 }
 
 /// `meaning` is a function template over the memory policy first.
-#define NW_MEMORY(meaning, ...) memory_then_next<meaning<Filtered __VA_OPT__(, ) __VA_ARGS__>, meaning<Asked __VA_OPT__(, ) __VA_ARGS__>>
-#define NW_MEMORY_ENDING(meaning, ...) memory_ending<meaning<Filtered __VA_OPT__(, ) __VA_ARGS__>, meaning<Asked __VA_OPT__(, ) __VA_ARGS__>>
+#define NW_MEMORY(meaning, ...) \
+  memory_then_next<meaning<Filtered __VA_OPT__(, ) __VA_ARGS__>, meaning<Asked __VA_OPT__(, ) __VA_ARGS__>>
+#define NW_MEMORY_ENDING(meaning, ...) \
+  memory_ending<meaning<Filtered __VA_OPT__(, ) __VA_ARGS__>, meaning<Asked __VA_OPT__(, ) __VA_ARGS__>>
 
 /// Ends the block. RIP already points behind the instruction; the meaning may set it to something else.
 template <Meaning meaning>
@@ -150,10 +152,10 @@ void ends_without_fault(Cpu& c, const Insn& i) {
 }
 
 /// Picks the instantiation for the instruction's width (Insn::width 1, 2, 4, 8).
-#define NW_BY_WIDTH(i, wrap, meaning)              \
-  ((i).width == 8   ? wrap<meaning<u64>>           \
-   : (i).width == 4 ? wrap<meaning<u32>>           \
-   : (i).width == 2 ? wrap<meaning<u16>>           \
+#define NW_BY_WIDTH(i, wrap, meaning)    \
+  ((i).width == 8   ? wrap<meaning<u64>> \
+   : (i).width == 4 ? wrap<meaning<u32>> \
+   : (i).width == 2 ? wrap<meaning<u16>> \
                     : wrap<meaning<u8>>)
 
 /// A binder gives the handler of a decoded instruction, or nullptr for a form that does not exist (#UD).

@@ -66,8 +66,8 @@ Block::Owner Blocks::build(Cpu& cpu, const Place& at, unsigned limit) {
   while (draft_.size() < limit && length < room) {
     Insn insn;
     insn.offset = static_cast<u16>(length);
-    const Decoded d = decode_insn(at.host + length, static_cast<unsigned>(std::min<u64>(room - length, 15)), cpu.code_size(),
-                                  at.rip + length, cpu.cpuid, insn);
+    const Decoded d = decode_insn(at.host + length, static_cast<unsigned>(std::min<u64>(room - length, 15)),
+                                  cpu.code_size(), at.rip + length, cpu.cpuid, insn);
     if (d == Decoded::truncated) break;
     length += insn.length;
     add(cpu, insn);

@@ -14,13 +14,13 @@ namespace nestwalk::cpu {
 
 struct Block {
   u64 rip = ~u64{0};
-  u64 page_key = 0;            ///< host address of the first byte's page | code size | kCrossing
-  u32 count = 0;               ///< instructions
-  u32 lines = 0;               ///< 64-byte lines on the first page
-  Cycles cost = 0;             ///< sum of the instructions' costs
-  const Insn* insns = nullptr; ///< count + 1, in this block's own memory: the last one leaves the block
-  const u8* second = nullptr;  ///< host address of the second page, for the one instruction that crosses a page end
-  u32 length = 0;              ///< bytes
+  u64 page_key = 0;             ///< host address of the first byte's page | code size | kCrossing
+  u32 count = 0;                ///< instructions
+  u32 lines = 0;                ///< 64-byte lines on the first page
+  Cycles cost = 0;              ///< sum of the instructions' costs
+  const Insn* insns = nullptr;  ///< count + 1, in this block's own memory: the last one leaves the block
+  const u8* second = nullptr;   ///< host address of the second page, for the one instruction that crosses a page end
+  u32 length = 0;               ///< bytes
 
   /// Set in the key of a block that crosses, so that a look-up by its first page alone never finds it.
   static constexpr u64 kCrossing = 0x800;
@@ -83,8 +83,8 @@ class Blocks {
   std::vector<Insn> draft_;  ///< of the block being built
   Block nothing_;            ///< what an empty slot holds
   std::vector<Block*> table_;
-  std::unordered_map<u64, Page> pages_;                 ///< live blocks by the host page they begin on
-  std::unordered_map<u64, std::vector<u64>> tails_;     ///< host page -> first pages of blocks whose instruction ends on it
+  std::unordered_map<u64, Page> pages_;              ///< live blocks by the host page they begin on
+  std::unordered_map<u64, std::vector<u64>> tails_;  ///< host page -> first pages of blocks whose instruction ends on it
   std::vector<Block::Owner> graveyard_;
   Block::Owner capped_;
   u64 built_ = 0, dropped_ = 0;

@@ -40,8 +40,8 @@ Class class_of(const Insn& i) {
   if (name == "CMPXCHG" || name == "CMPXCHG8B" || name == "CMPXCHG16B" ||
       (name == "XCHG" && (i.kind[0] == Operand::mem || i.kind[1] == Operand::mem)))
     return Class::atomic;
-  for (const char* s : {"MOVSB", "MOVSW", "MOVSD", "MOVSQ", "STOSB", "STOSW", "STOSD", "STOSQ", "LODSB", "LODSW", "LODSD",
-                        "LODSQ", "SCASB", "SCASW", "SCASD", "SCASQ", "CMPSB", "CMPSW", "CMPSD", "CMPSQ"})
+  for (const char* s : {"MOVSB", "MOVSW", "MOVSD", "MOVSQ", "STOSB", "STOSW", "STOSD", "STOSQ", "LODSB", "LODSW",
+                        "LODSD", "LODSQ", "SCASB", "SCASW", "SCASD", "SCASQ", "CMPSB", "CMPSW", "CMPSD", "CMPSQ"})
     if (name == s) return Class::string;
   if (name[0] == 'J' || name.starts_with("LOOP")) return Class::branch;
   if (traits_of(i.op) & kEnd) return Class::system;

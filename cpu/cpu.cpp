@@ -1,12 +1,13 @@
-// Operands, stack, addresses and faults of a logical processor: everything that instructions share (SDM vol. 1, 3; vol. 3, 3).
+// Operands, stack, addresses and faults of a logical processor: everything that instructions share (SDM vol. 1, 3; vol. 3,
+// 3).
 #include "cpu/cpu.h"
 
 #include "cpu/blocks.h"
 
 namespace nestwalk::cpu {
 
-Cpu::Cpu(mmu::Port& port_in, sim::Clock& clock_in, Platform& platform_in, const Cpuid& cpuid_in, const CoreTiming& timing_in,
-         u64 seed)
+Cpu::Cpu(mmu::Port& port_in, sim::Clock& clock_in, Platform& platform_in, const Cpuid& cpuid_in,
+         const CoreTiming& timing_in, u64 seed)
     : port(port_in),
       clock(clock_in),
       platform(platform_in),

@@ -49,15 +49,24 @@ class Cpu : public mmu::CodeListener {
   /// Runs until `limit` retired instructions in total (clock.instructions == limit), or until something stops the machine.
   Stop run(u64 limit);
   /// Asks the run loop to return at the end of the present block.
-  void stop(Stop why) { stop_ = why; attention_.store(true, std::memory_order_relaxed); }
+  void stop(Stop why) {
+    stop_ = why;
+    attention_.store(true, std::memory_order_relaxed);
+  }
   /// From another thread: have Platform::poll called at the end of the present block (input, progress, signals).
   void request_poll() {
     poll_.store(true, std::memory_order_relaxed);
     request_attention();
   }
   /// INTR and NMI lines of this processor.
-  void set_interrupt(bool pending) { interrupt_ = pending; attention_.store(true, std::memory_order_relaxed); }
-  void raise_nmi() { nmi_ = true; attention_.store(true, std::memory_order_relaxed); }
+  void set_interrupt(bool pending) {
+    interrupt_ = pending;
+    attention_.store(true, std::memory_order_relaxed);
+  }
+  void raise_nmi() {
+    nmi_ = true;
+    attention_.store(true, std::memory_order_relaxed);
+  }
   /// The run loop looks for interrupts, traps and caution again: after IF, TF, a shadow or DR7 changed.
   void request_attention() { attention_.store(true, std::memory_order_relaxed); }
   /// Power-on and INIT state (SDM vol. 3, 9.1).
@@ -94,7 +103,9 @@ class Cpu : public mmu::CodeListener {
 
   // ---- operands -----------------------------------------------------------------------------------------------------
   template <class T>
-  T& gpr(u8 byte_offset) { return *reinterpret_cast<T*>(reinterpret_cast<u8*>(s.gpr.data()) + byte_offset); }
+  T& gpr(u8 byte_offset) {
+    return *reinterpret_cast<T*>(reinterpret_cast<u8*>(s.gpr.data()) + byte_offset);
+  }
   /// Writes a general register as the width demands (32-bit writes clear the upper half).
   template <class T>
   NW_INLINE void set_gpr(u8 byte_offset, T v) {
@@ -145,11 +156,17 @@ class Cpu : public mmu::CodeListener {
     return *r;
   }
   template <class T>
-  NW_INLINE T load(const Insn& i) { return load_at<T>(linear<mmu::Side::load>(i, sizeof(T)), i.segment); }
+  NW_INLINE T load(const Insn& i) {
+    return load_at<T>(linear<mmu::Side::load>(i, sizeof(T)), i.segment);
+  }
   template <class T>
-  NW_INLINE void store(const Insn& i, T v) { store_at<T>(linear<mmu::Side::store>(i, sizeof(T)), v, i.segment); }
+  NW_INLINE void store(const Insn& i, T v) {
+    store_at<T>(linear<mmu::Side::store>(i, sizeof(T)), v, i.segment);
+  }
   template <class T, class F>
-  NW_INLINE T update(const Insn& i, F&& f) { return update_at<T>(linear<mmu::Side::store>(i, sizeof(T)), f, i.segment); }
+  NW_INLINE T update(const Insn& i, F&& f) {
+    return update_at<T>(linear<mmu::Side::store>(i, sizeof(T)), f, i.segment);
+  }
   /// Any operand, by number: gpr, mem or imm to read; gpr or mem to write. For instructions where speed does not matter.
   template <class T>
   T read(const Insn& i, unsigned n) {
@@ -212,7 +229,9 @@ class Cpu : public mmu::CodeListener {
   [[noreturn]] NW_COLD void fail(const Fault& fault, u8 seg);
   [[noreturn]] void gp(u32 error = 0) { raise(ex::gp, error); }
   [[noreturn]] void ud() { raise(ex::ud); }
-  void require_cpl0() { if (s.cpl) gp(); }
+  void require_cpl0() {
+    if (s.cpl) gp();
+  }
   /// Tells the user once per opcode that an instruction is not there, with its address and listing.
   NW_COLD void note_undefined(const Insn& i);
 
@@ -238,7 +257,8 @@ class Cpu : public mmu::CodeListener {
   void load_ldtr(u16 selector);
   void load_tr(u16 selector);
 
-  // ---- system registers (cpu/control.cpp, cpu/msr.cpp) -------------------------------------------------------------------
+  // ---- system registers (cpu/control.cpp, cpu/msr.cpp)
+  // -------------------------------------------------------------------
   u64 read_cr(unsigned n);
   void write_cr(unsigned n, u64 value);
   u64 read_dr(unsigned n);
@@ -266,12 +286,12 @@ class Cpu : public mmu::CodeListener {
   void store_slow(u64 linear, const void* from, unsigned bytes, u8 seg);
   NW_COLD u64 linear_slow(const Insn& i, u64 a, unsigned bytes, bool write);
 
-  bool take_events();      ///< at block ends: interrupts, NMI, due timers, halt; false: stop
-  bool halt();             ///< lets time pass to the next event; false: nothing will ever wake the processor
+  bool take_events();  ///< at block ends: interrupts, NMI, due timers, halt; false: stop
+  bool halt();         ///< lets time pass to the next event; false: nothing will ever wake the processor
   template <bool by_line, bool observed>
   void run_blocks(u64 limit);
   template <bool by_line, bool observed>
-  bool step(u64 limit);    ///< runs one block; false: it would pass the limit, and nothing has happened
+  bool step(u64 limit);  ///< runs one block; false: it would pass the limit, and nothing has happened
   template <bool observed>
   bool step_slowly(u64 limit, u64 linear);
   template <bool observed>
@@ -290,9 +310,9 @@ class Cpu : public mmu::CodeListener {
   std::atomic<bool> attention_ = false;  ///< something besides the deadline wants the run loop's attention
   std::atomic<bool> poll_ = false;       ///< the host wants Platform::poll called
   bool interrupt_ = false, nmi_ = false;
-  bool cautious_ = false;      ///< one instruction at a time: TF, an interrupt shadow, or armed breakpoints
-  u64 pending_db_ = 0;         ///< DR6 bits of a debug trap to deliver at the next boundary
-  u32 unretired_ = 0;          ///< instructions of the running block that did not retire
+  bool cautious_ = false;  ///< one instruction at a time: TF, an interrupt shadow, or armed breakpoints
+  u64 pending_db_ = 0;     ///< DR6 bits of a debug trap to deliver at the next boundary
+  u32 unretired_ = 0;      ///< instructions of the running block that did not retire
   Stop stop_ = Stop::none;
   RetireObserver* retire_ = nullptr;
   std::unique_ptr<Blocks> blocks_;

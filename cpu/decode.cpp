@@ -244,8 +244,7 @@ Decoded decode_insn(const u8* bytes, unsigned available, CodeSize size, u64 rip,
   ZydisDecodedInstruction z;
   ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
   const unsigned window = std::min(available, 15u);
-  const ZyanStatus status =
-      ZydisDecoderDecodeFull(&decoder, bytes, window, &z, operands);
+  const ZyanStatus status = ZydisDecoderDecodeFull(&decoder, bytes, window, &z, operands);
   if (!ZYAN_SUCCESS(status)) {
     if (status == ZYDIS_STATUS_NO_MORE_DATA && window < 15) return Decoded::truncated;
     if (status == ZYDIS_STATUS_NO_MORE_DATA || status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) insn.fn = raise_gp;

@@ -36,19 +36,21 @@ struct Flags {
     carry = ((static_cast<u64>(c) << (64 - kBits<T>)) & (kCf | kOfXor)) | (c & kAf);
   }
   template <class T>
-  NW_INLINE void add(T a, T b, T r) { carries<T>(r, static_cast<T>((a & b) | ((a | b) & ~r))); }
+  NW_INLINE void add(T a, T b, T r) {
+    carries<T>(r, static_cast<T>((a & b) | ((a | b) & ~r)));
+  }
   /// After r = a - b (- borrow in): the vector of borrows.
   template <class T>
-  NW_INLINE void sub(T a, T b, T r) { carries<T>(r, static_cast<T>((~a & b) | ((~a | b) & r))); }
+  NW_INLINE void sub(T a, T b, T r) {
+    carries<T>(r, static_cast<T>((~a & b) | ((~a | b) & r)));
+  }
   /// Logic: CF = OF = AF = 0 (AF is undefined; the policy is 0).
   template <class T>
   NW_INLINE void logic(T r) {
     result = sext(r);
     carry = 0;
   }
-  void set_cf_of(bool c, bool o) {
-    carry = (carry & ~(kCf | kOfXor)) | (c ? kCf : 0) | (c != o ? kOfXor : 0);
-  }
+  void set_cf_of(bool c, bool o) { carry = (carry & ~(kCf | kOfXor)) | (c ? kCf : 0) | (c != o ? kOfXor : 0); }
   void set_cf(bool c) { set_cf_of(c, of()); }
   void set_of(bool o) { set_cf_of(cf(), o); }
   void set_af(bool a) { carry = (carry & ~kAf) | (a ? kAf : 0); }

@@ -28,7 +28,7 @@ enum Seg : u8 { ES, CS, SS, DS, FS, GS, kSegs };
 struct Insn {
   Handler fn = nullptr;
   i64 disp = 0;  ///< displacement; for RIP-relative operands the absolute address (base and index are then kZero)
-  i64 imm = 0;   ///< immediate, sign- or zero-extended as the instruction says; for `rel` the target RIP (not yet truncated)
+  i64 imm = 0;  ///< immediate, sign- or zero-extended as the instruction says; for `rel` the target RIP (not yet truncated)
   Op op{};
   u16 offset = 0;  ///< of the instruction from the block's first byte
   u16 cost = 0;    ///< cycles, from the core's timing model
@@ -46,13 +46,13 @@ struct Insn {
 
   enum Flag : u8 {
     kLock = 1,
-    kRep = 2,           ///< F3 as a repeat prefix
-    kRepne = 4,         ///< F2 as a repeat prefix
-    kSlowAddress = 8,   ///< the address needs truncation, a segment base or segment checks
-    kVex = 16,          ///< VEX encoded (for the AVX forms to come)
-    kAlwaysAligned = 32,///< a 16-byte memory operand must be aligned (#GP)
-    kEnds = 64,         ///< ends its block
-    kSegmentBase = 128, ///< 64-bit mode, FS or GS: the address needs the segment's base and nothing else
+    kRep = 2,             ///< F3 as a repeat prefix
+    kRepne = 4,           ///< F2 as a repeat prefix
+    kSlowAddress = 8,     ///< the address needs truncation, a segment base or segment checks
+    kVex = 16,            ///< VEX encoded (for the AVX forms to come)
+    kAlwaysAligned = 32,  ///< a 16-byte memory operand must be aligned (#GP)
+    kEnds = 64,           ///< ends its block
+    kSegmentBase = 128,   ///< 64-bit mode, FS or GS: the address needs the segment's base and nothing else
   };
   bool has(Flag f) const { return flags & f; }
 };
@@ -62,7 +62,7 @@ inline constexpr u8 kZero = 16;
 /// Bits of the traits column of the table.
 enum Trait : u32 {
   kNone = 0,
-  kEnd = 1,        ///< ends the block: control transfer, or it changes what later instructions mean (mode, paging, IF, ...)
+  kEnd = 1,  ///< ends the block: control transfer, or it changes what later instructions mean (mode, paging, IF, ...)
   kInterruptible = 2,  ///< repeated string instruction
 };
 

@@ -37,14 +37,16 @@ Stop Cpu::run(u64 limit) {
 template <bool by_line, bool observed>
 void Cpu::run_blocks(u64 limit) {
   const u64* const ticker = clock.ticker();
-  while (step<by_line, observed>(limit) && NW_LIKELY(!attention_.load(std::memory_order_relaxed) && *ticker < clock.deadline())) {
+  while (step<by_line, observed>(limit) &&
+         NW_LIKELY(!attention_.load(std::memory_order_relaxed) && *ticker < clock.deadline())) {
   }
 }
 
 template <bool by_line, bool observed>
 NW_INLINE bool Cpu::step(u64 limit) {
   const u64 linear = long64() ? s.rip : static_cast<u32>(s.seg[CS].base + s.rip);
-  if (mmu::Filter::Entry* const e = by_line ? port.fetch_entry(linear) : port.fetch_page_entry(linear); NW_LIKELY(e != nullptr)) {
+  if (mmu::Filter::Entry* const e = by_line ? port.fetch_entry(linear) : port.fetch_page_entry(linear);
+      NW_LIKELY(e != nullptr)) {
     const u64 key = ((linear + e->addend) & ~kPageMask) | static_cast<u64>(code_size_);
     Block& b = *blocks_->slot(s.rip);
     if (NW_LIKELY(b.rip == s.rip && b.page_key == key && clock.instructions + b.count <= limit)) {
@@ -188,12 +190,13 @@ bool Cpu::take_events() {
   }
   if (stop_ != Stop::none) return false;
   refresh_caution();
-  attention_.store(cautious_ || (interrupt_ && (s.rflags & fl::if_)) || (nmi_ && !s.nmi_blocked), std::memory_order_relaxed);
+  attention_.store(cautious_ || (interrupt_ && (s.rflags & fl::if_)) || (nmi_ && !s.nmi_blocked),
+                   std::memory_order_relaxed);
   return true;
 }
 
-/// One instruction under TF, an interrupt shadow or armed breakpoints; the events are looked at before the next one, whatever
-/// it is (STI, HLT: the processor sleeps).
+/// One instruction under TF, an interrupt shadow or armed breakpoints; the events are looked at before the next one,
+/// whatever it is (STI, HLT: the processor sleeps).
 void Cpu::single_step() {
   attention_.store(true, std::memory_order_relaxed);
   const bool shadow = std::exchange(s.interrupt_shadow, false);

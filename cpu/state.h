@@ -16,16 +16,16 @@ enum Gpr : u8 { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R
 struct Segment {
   u16 selector = 0;
   u64 base = 0;
-  u32 limit = 0xffff;      ///< in bytes, granularity applied
-  u8 type = 3;             ///< descriptor bits 43:40
-  bool s = true;           ///< 1: code or data
+  u32 limit = 0xffff;  ///< in bytes, granularity applied
+  u8 type = 3;         ///< descriptor bits 43:40
+  bool s = true;       ///< 1: code or data
   u8 dpl = 0;
   bool present = true;
   bool l = false, db = false, g = false, avl = false;
-  bool null = false;       ///< loaded with a null selector: unusable outside 64-bit mode
+  bool null = false;  ///< loaded with a null selector: unusable outside 64-bit mode
 
   bool is_code() const { return s && (type & 8); }
-  bool conforming() const { return type & 4; }        ///< code
+  bool conforming() const { return type & 4; }  ///< code
   bool expand_down() const { return !(type & 8) && (type & 4); }
   bool readable() const { return !(type & 8) || (type & 2); }
   bool writable() const { return !(type & 8) && (type & 2); }
@@ -61,11 +61,11 @@ struct F80 {
 };
 
 struct X87 {
-  F80 r[8];         ///< physical registers R0..R7; ST(i) = r[(top + i) & 7]; MMi = r[i].significand
+  F80 r[8];  ///< physical registers R0..R7; ST(i) = r[(top + i) & 7]; MMi = r[i].significand
   u16 control = 0x37f;
-  u16 status = 0;   ///< without TOP; use status_word()
+  u16 status = 0;  ///< without TOP; use status_word()
   u8 top = 0;
-  u8 valid = 0;     ///< bit n: Rn is not empty (the abridged tag word of FXSAVE)
+  u8 valid = 0;  ///< bit n: Rn is not empty (the abridged tag word of FXSAVE)
   u16 opcode = 0;
   u64 instruction = 0, data = 0;  ///< last instruction and operand pointers
   u16 cs = 0, ds = 0;

@@ -9,7 +9,24 @@
 namespace nestwalk::cpu {
 
 /// Cost classes that a timing model may tell apart.
-enum class Class : u8 { move, alu, load, store, branch, call, multiply, divide, vector, fp, fp_divide, string, atomic, system, io, other };
+enum class Class : u8 {
+  move,
+  alu,
+  load,
+  store,
+  branch,
+  call,
+  multiply,
+  divide,
+  vector,
+  fp,
+  fp_divide,
+  string,
+  atomic,
+  system,
+  io,
+  other
+};
 Class class_of(const Insn&);
 
 class CoreTiming {

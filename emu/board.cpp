@@ -11,9 +11,10 @@ namespace {
 i64 parse_date(sim::Settings& settings, const std::string& text) {
   CalendarTime t;
   int used = 0;
-  const int fields = std::sscanf(text.c_str(), "%4u-%2u-%2u %2u:%2u:%2u%n", &t.year, &t.month, &t.day, &t.hour, &t.minute, &t.second, &used);
-  const bool fits = fields == 6 && static_cast<std::size_t>(used) == text.size() && t.year >= 1970 && t.month >= 1 && t.month <= 12 && t.day >= 1 &&
-                    t.day <= 31 && t.hour < 24 && t.minute < 60 && t.second < 60;
+  const int fields = std::sscanf(text.c_str(), "%4u-%2u-%2u %2u:%2u:%2u%n", &t.year, &t.month, &t.day, &t.hour, &t.minute,
+                                 &t.second, &used);
+  const bool fits = fields == 6 && static_cast<std::size_t>(used) == text.size() && t.year >= 1970 && t.month >= 1 &&
+                    t.month <= 12 && t.day >= 1 && t.day <= 31 && t.hour < 24 && t.minute < 60 && t.second < 60;
   if (!fits) settings.section("clock").refuse("date", "is no date: write YYYY-MM-DD hh:mm:ss, from 1970 on");
   return t.to_unix();
 }
@@ -22,7 +23,11 @@ i64 parse_date(sim::Settings& settings, const std::string& text) {
 
 Board::Board(Machine& m, sim::Settings& settings)
     : machine_(m),
-      lapic_(m.clock_, {.id = 0, .bus_hz = m.cpuid_->apic_hz() ? m.cpuid_->apic_hz() : 100'000'000, .x2apic = m.cpuid_->has(cpu::Feature::x2apic), .physical_width = m.cpuid_->physical_width()},
+      lapic_(m.clock_,
+             {.id = 0,
+              .bus_hz = m.cpuid_->apic_hz() ? m.cpuid_->apic_hz() : 100'000'000,
+              .x2apic = m.cpuid_->has(cpu::Feature::x2apic),
+              .physical_width = m.cpuid_->physical_width()},
              {.set_interrupt = [&m](bool on) { m.cpu_->set_interrupt(on); },
               .nmi = [&m] { m.cpu_->raise_nmi(); },
               .init = [&m] { m.stop(cpu::Stop::reset); },
@@ -44,9 +49,11 @@ Board::Board(Machine& m, sim::Settings& settings)
               if (m.on_output) m.on_output(byte);
             }),
       hpet_(m.clock_, router_, [this](bool on) { router_.set_legacy_replacement(on); }),
-      pm_(m.clock_, router_, {.sci = acpi::sci_line, .s5_type = acpi::sleep_type_s5, .enabled = true},
+      pm_(
+          m.clock_, router_, {.sci = acpi::sci_line, .s5_type = acpi::sleep_type_s5, .enabled = true},
           [&m] { m.stop(cpu::Stop::power_off); }, [&m] { m.stop(cpu::Stop::reset); }),
-      keyboard_(router_, [](bool) {}, [&m] { m.stop(cpu::Stop::reset); }),
+      keyboard_(
+          router_, [](bool) {}, [&m] { m.stop(cpu::Stop::reset); }),
       fw_cfg_(m.memory_),
       debug_console_([&m](u8 byte) {
         if (m.on_debug_output) m.on_debug_output(byte);
@@ -139,8 +146,6 @@ void Board::reset() {
   map_windows();
 }
 
-void Board::type(std::string_view bytes) {
-  uart_.push({reinterpret_cast<const u8*>(bytes.data()), bytes.size()});
-}
+void Board::type(std::string_view bytes) { uart_.push({reinterpret_cast<const u8*>(bytes.data()), bytes.size()}); }
 
 }  // namespace nestwalk::emu

@@ -37,8 +37,8 @@ class Board {
 
   /// Writes the ACPI tables into the firmware area; returns the RSDP's address.
   u64 place_firmware_tables();
-  /// What firmware would have left behind: memory sizes in CMOS, fw_cfg's items, and, unless real firmware comes, an APIC in
-  /// virtual-wire mode.
+  /// What firmware would have left behind: memory sizes in CMOS, fw_cfg's items, and, unless real firmware comes, an APIC
+  /// in virtual-wire mode.
   void prepare(const boot::BootRequest& request, bool as_firmware);
   /// Power-on state of every device.
   void reset();

@@ -43,7 +43,8 @@ std::string help() {
       "\n  nestwalk COMMAND --help   what a command takes\n"
       "  nestwalk --version        version and build\n\n"
       "Exit statuses: 0 the guest powered off or a limit was reached; the guest's own status where it wrote one to the\n"
-      "debug-exit port; 1 some points of a sweep failed; 2 bad usage, configuration or image; 3 triple fault; 4 guest reset; 5 halted for ever;\n"
+      "debug-exit port; 1 some points of a sweep failed; 2 bad usage, configuration or image; 3 triple fault; 4 guest "
+      "reset; 5 halted for ever;\n"
       "70 internal error; 130 interrupted. docs/manual.md has the whole manual.\n";
   return out;
 }
@@ -89,7 +90,8 @@ bool parse(const std::vector<std::string>& arguments, const std::string& usage, 
       std::ostringstream list;
       list << options;
       std::string body = list.str();
-      if (const auto at = body.find("  --positional"); at != std::string::npos) body.erase(at, body.find('\n', at) - at + 1);
+      if (const auto at = body.find("  --positional"); at != std::string::npos)
+        body.erase(at, body.find('\n', at) - at + 1);
       std::cout << "Usage: nestwalk " << usage << "\n\n" << text << "\n\n" << body;
       return false;
     }

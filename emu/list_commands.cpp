@@ -63,7 +63,8 @@ int describe_command(const std::vector<std::string>& arguments) {
   positional.add("positional", -1);
   po::variables_map vm;
   if (!parse(arguments, "describe [CONFIG...|PREFIX] [--set K=V]...",
-             "Prints the keys that a machine of these configurations reads: effective value, type and range, default, meaning.\n"
+             "Prints the keys that a machine of these configurations reads: effective value, type and range, default, "
+             "meaning.\n"
              "A word that is not a file is a prefix: `nestwalk describe configs/machines/skylake.ini tlb`.",
              options, positional, vm))
     return kOk;
@@ -90,10 +91,11 @@ int describe_command(const std::vector<std::string>& arguments) {
   if (!any) {
     std::vector<std::string> names;  // the keys and everything that they begin with
     for (const sim::Declared& d : settings.declared())
-      for (std::size_t at = d.key.find('.'); names.emplace_back(d.key.substr(0, at)), at != std::string::npos;) at = d.key.find('.', at + 1);
+      for (std::size_t at = d.key.find('.'); names.emplace_back(d.key.substr(0, at)), at != std::string::npos;)
+        at = d.key.find('.', at + 1);
     const std::string near = sim::nearest_name(prefix, names);
-    throw sim::ConfigError(fmt::format("no key begins with '{}'{}", prefix,
-                                       near.empty() ? "" : fmt::format(" (nearest: {})", near)));
+    throw sim::ConfigError(
+        fmt::format("no key begins with '{}'{}", prefix, near.empty() ? "" : fmt::format(" (nearest: {})", near)));
   }
   return kOk;
 }

@@ -30,7 +30,8 @@ void MachineParams::declare(sim::Settings& settings) {
   m.field("on_reset", on_reset, {{"stop", OnReset::stop}, {"reboot", OnReset::reboot}}, "what a guest's reset does");
   sim::Section c = settings.section("clock");
   c.field("guest", guest_clock, {{"cycles", sim::Clock::Guest::cycles}, {"instructions", sim::Clock::Guest::instructions}},
-          "what drives guest-visible time: modelled cycles, or retired instructions (designs are then compared on the same work)");
+          "what drives guest-visible time: modelled cycles, or retired instructions (designs are then compared on the same "
+          "work)");
   c.field("hz", hz, {1'000'000, 10'000'000'000, "Hz"}, "ticks of guest time per second; the TSC's frequency");
   c.field("date", date, "date and time at which the real-time clock starts, YYYY-MM-DD hh:mm:ss (UTC)");
   sim::Section r = settings.section("run");
@@ -40,12 +41,14 @@ void MachineParams::declare(sim::Settings& settings) {
   settings.section("core").field("model", core, "core timing model (`nestwalk models` lists them)");
 }
 
-Machine::Machine(sim::Settings& settings) : clock_([&] {
-      params_.declare(settings);
-      return sim::Clock(params_.guest_clock, params_.hz);
-    }()) {
+Machine::Machine(sim::Settings& settings)
+    : clock_([&] {
+        params_.declare(settings);
+        return sim::Clock(params_.guest_clock, params_.hz);
+      }()) {
   images_.declare(settings.section("guest"));
-  for (const boot::MemorySpan& span : boot::pc_installed_memory(params_.memory)) memory_.install(MachineAddr(span.begin), span.bytes);
+  for (const boot::MemorySpan& span : boot::pc_installed_memory(params_.memory))
+    memory_.install(MachineAddr(span.begin), span.bytes);
   caches_ = std::make_unique<mmu::DataCaches>(settings.section("cache"), params_.seed + 2);
   const bool by_line = caches_->model() == mmu::CacheModel::full;
   filter_ = std::make_unique<mmu::Filter>(by_line ? caches_->line_shift() : kPageShift);
@@ -55,10 +58,12 @@ Machine::Machine(sim::Settings& settings) : clock_([&] {
   const mmu::ModelParts parts{settings, memory_, *caches_, counts_, filter_->tlb_owners(), params_.seed};
   model_ = mmu::Models::instance().make(params_.model, parts);
   port_ = std::make_unique<mmu::Port>(*model_, *caches_, memory_, *filter_, counts_, clock_);
-  settings.section("mmu").field("mmio_cycles", port_->mmio_cycles, {0, 1'000'000, "cycles"}, "cost of one device register access");
+  settings.section("mmu").field("mmio_cycles", port_->mmio_cycles, {0, 1'000'000, "cycles"},
+                                "cost of one device register access");
   cpuid_ = std::make_unique<cpu::Cpuid>(settings, params_.hz);
   if (cpuid_->processors() != 1)
-    settings.section("cpu").refuse("processors", "must be 1: this version has one processor, and no guest is promised more");
+    settings.section("cpu").refuse("processors",
+                                   "must be 1: this version has one processor, and no guest is promised more");
   timing_ = cpu::Cores::instance().make(params_.core, settings);
   cpu_ = std::make_unique<cpu::Cpu>(*port_, clock_, *this, *cpuid_, *timing_, params_.seed + 3);
   board_ = std::make_unique<Board>(*this, settings);
@@ -81,7 +86,8 @@ void Machine::load(const GuestImages& images) {
     digests_.emplace_back(role, fmt::format("xxh3:{:016x}{:016x}", h.high64, h.low64));
     files_[role] = std::move(bytes);
   };
-  if (images_.kernel.empty()) throw sim::ConfigError("there is nothing to boot: give --kernel FILE or the key guest.kernel");
+  if (images_.kernel.empty())
+    throw sim::ConfigError("there is nothing to boot: give --kernel FILE or the key guest.kernel");
   take("kernel", images_.kernel);
   take("initrd", images_.initrd);
   boot();
@@ -126,7 +132,8 @@ Stop Machine::run(u64 limit) {
 void Machine::stop(Stop why) { cpu_->stop(why); }
 void Machine::type(std::string_view bytes) { board_->type(bytes); }
 
-// ---- what the processor asks ---------------------------------------------------------------------------------------------
+// ---- what the processor asks
+// ---------------------------------------------------------------------------------------------
 
 u64 Machine::io_read(u16 port, unsigned bytes) { return board_->ports().read(port, bytes); }
 void Machine::io_write(u16 port, u64 value, unsigned bytes) { board_->ports().write(port, value, bytes); }
@@ -151,9 +158,11 @@ void Machine::note(const std::string& line) {
 std::vector<std::pair<std::string, std::vector<std::string>>> Machine::named_choices() {
   std::vector<std::pair<std::string, std::vector<std::string>>> kinds(2);
   kinds[0].first = "Replacement policies (tlb.*.policy, pwc.*.policy, cache.*.policy)";
-  for (const auto& [name, entry] : tlb::Policies::instance().entries()) kinds[0].second.push_back(fmt::format("{:<16} {}", name, entry.text));
+  for (const auto& [name, entry] : tlb::Policies::instance().entries())
+    kinds[0].second.push_back(fmt::format("{:<16} {}", name, entry.text));
   kinds[1].first = "Processors (cpu.model)";
-  for (const auto& [name, entry] : cpu::CpuModels::instance().entries()) kinds[1].second.push_back(fmt::format("{:<16} {}", name, entry.text));
+  for (const auto& [name, entry] : cpu::CpuModels::instance().entries())
+    kinds[1].second.push_back(fmt::format("{:<16} {}", name, entry.text));
   return kinds;
 }
 

@@ -44,13 +44,14 @@ class Machine final : public cpu::Platform {
 
   /// Loads the guest and puts the processor at its entry. Throws boot::BootError or sim::ConfigError.
   void load(const GuestImages& images);
-  /// Runs until clock().instructions == limit or the machine stops. A reset with machine.on_reset = reboot goes on by itself.
+  /// Runs until clock().instructions == limit or the machine stops. A reset with machine.on_reset = reboot goes on by
+  /// itself.
   cpu::Stop run(u64 limit);
   void stop(cpu::Stop why);
 
   // What the host gives and takes; set before run.
-  std::function<void(u8)> on_output;                    ///< a byte from the serial line
-  std::function<void(u8)> on_debug_output;              ///< a byte from port 0xe9
+  std::function<void(u8)> on_output;        ///< a byte from the serial line
+  std::function<void(u8)> on_debug_output;  ///< a byte from port 0xe9
   std::function<void(u32 command, u64 argument)> on_magic;
   std::function<void(const std::string&)> on_note;
   std::function<void()> on_poll;

@@ -29,7 +29,8 @@ using cpu::Stop;
 constexpr const char* kRunUsage =
     "run CONFIG... [--set K=V]... [--kernel F] [--initrd F] [--append S] [--out DIR] [--max-instructions N]";
 constexpr const char* kText =
-    "Boots a guest and reports what its memory accesses cost. The guest's serial console is standard output, standard input\n"
+    "Boots a guest and reports what its memory accesses cost. The guest's serial console is standard output, standard "
+    "input\n"
     "is its input, Ctrl-A X leaves. --out DIR receives stats.json, summary.txt, config.ini and what else is asked for.";
 
 std::atomic<bool> interrupted = false;
@@ -38,12 +39,13 @@ void on_signal(int) { interrupted.store(true); }
 /// Asks the core now and then to look at the host: input, signals, progress. It changes nothing in the guest by itself.
 class Ticker {
  public:
-  explicit Ticker(cpu::Cpu& cpu) : thread_([this, &cpu] {
-      while (!done_.load()) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-        cpu.request_poll();
-      }
-    }) {}
+  explicit Ticker(cpu::Cpu& cpu)
+      : thread_([this, &cpu] {
+          while (!done_.load()) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+            cpu.request_poll();
+          }
+        }) {}
   ~Ticker() {
     done_.store(true);
     thread_.join();
@@ -57,7 +59,10 @@ class Ticker {
 class Run {
  public:
   Run(sim::Settings& settings, const po::variables_map& vm)
-      : settings_(settings), machine_(settings), region_(machine_.stats()), console_(vm.count("no-input") ? Console::Input::none : Console::Input::standard) {
+      : settings_(settings),
+        machine_(settings),
+        region_(machine_.stats()),
+        console_(vm.count("no-input") ? Console::Input::none : Console::Input::standard) {
     params_.declare(settings.section("run"));
     tracing_ = std::make_unique<Tracing>(settings, machine_);
     settings.refuse_unknown();
@@ -143,7 +148,8 @@ class Run {
     h.region = region;
     h.images = machine_.digests();
     h.take_config(settings_);
-    for (const auto& [number, at] : markers_) h.facts.emplace_back(fmt::format("marker {}", number), fmt::format("at instruction {}", at));
+    for (const auto& [number, at] : markers_)
+      h.facts.emplace_back(fmt::format("marker {}", number), fmt::format("at instruction {}", at));
     return h;
   }
 
@@ -167,7 +173,8 @@ class Run {
       out_->write("config.ini", settings_.effective());
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-    fmt::print(stderr, "\nnestwalk: {}: {} instructions, {} cycles, {:.1f} s on this host ({:.1f} million instructions a second)\n",
+    fmt::print(stderr,
+               "\nnestwalk: {}: {} instructions, {} cycles, {:.1f} s on this host ({:.1f} million instructions a second)\n",
                ended_by(why), machine_.clock().instructions, machine_.clock().cycles, seconds,
                static_cast<double>(machine_.clock().instructions) / seconds / 1e6);
     if (out_) fmt::print(stderr, "nestwalk: report in {} (summary.txt, stats.json, config.ini)\n", out_->path());
@@ -212,7 +219,8 @@ int run_command(const std::vector<std::string>& arguments) {
   add("append", po::value<std::string>(), "kernel command line (key guest.append)");
   add("out", po::value<std::string>(), "folder for the report");
   add("max-instructions", po::value<std::string>(), "stop after N retired instructions (key run.max_instructions)");
-  add("roi-start", po::value<std::string>(), "begin the region of interest after N retired instructions (key run.roi_start)");
+  add("roi-start", po::value<std::string>(),
+      "begin the region of interest after N retired instructions (key run.roi_start)");
   add("roi-stop", po::value<std::string>(), "end it after N retired instructions (key run.roi_stop)");
   add("trace", po::value<std::string>(), "write a trace to --out: accesses, walks or instructions (key trace.what)");
   add("exact", "switch the L0 filter off (key run.exact)");
@@ -229,9 +237,13 @@ int run_command(const std::vector<std::string>& arguments) {
     for (const std::string& file : vm["positional"].as<Strings>()) settings.load_file(file);
   if (vm.count("set"))
     for (const std::string& s : vm["set"].as<Strings>()) settings.set(s);
-  const std::pair<const char*, const char*> keys[] = {{"kernel", "guest.kernel"}, {"initrd", "guest.initrd"}, {"append", "guest.append"},
-                                                      {"trace", "trace.what"}, {"max-instructions", "run.max_instructions"},
-                                                      {"roi-start", "run.roi_start"}, {"roi-stop", "run.roi_stop"}};
+  const std::pair<const char*, const char*> keys[] = {{"kernel", "guest.kernel"},
+                                                      {"initrd", "guest.initrd"},
+                                                      {"append", "guest.append"},
+                                                      {"trace", "trace.what"},
+                                                      {"max-instructions", "run.max_instructions"},
+                                                      {"roi-start", "run.roi_start"},
+                                                      {"roi-stop", "run.roi_stop"}};
   for (const auto& [option, key] : keys)
     if (vm.count(option)) settings.put(key, vm[option].as<std::string>(), std::string("--") + option);
   if (vm.count("exact")) settings.put("run.exact", "true", "--exact");

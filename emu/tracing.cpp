@@ -27,12 +27,10 @@ struct Tracing::Impl {
 
 Tracing::Tracing(sim::Settings& settings, Machine& machine) : impl_(std::make_unique<Impl>(settings, machine)) {
   using What = Impl::What;
-  settings.section("trace").field("what", impl_->what,
-                                  {{"none", What::none},
-                                   {"accesses", What::accesses},
-                                   {"walks", What::walks},
-                                   {"instructions", What::instructions}},
-                                  "what the trace in the output folder records (traces/FORMAT.md); accesses and walks switch the filter off");
+  settings.section("trace").field(
+      "what", impl_->what,
+      {{"none", What::none}, {"accesses", What::accesses}, {"walks", What::walks}, {"instructions", What::instructions}},
+      "what the trace in the output folder records (traces/FORMAT.md); accesses and walks switch the filter off");
 }
 
 Tracing::~Tracing() = default;
@@ -72,7 +70,8 @@ int trace_dump_command(const std::vector<std::string>& arguments) {
   po::positional_options_description positional;
   positional.add("positional", 1);
   po::variables_map vm;
-  if (!parse(arguments, "trace-dump FILE [--count N] [--config]", "Prints a trace as text, a record a line.", options, positional, vm))
+  if (!parse(arguments, "trace-dump FILE [--count N] [--config]", "Prints a trace as text, a record a line.", options,
+             positional, vm))
     return kOk;
   if (!vm.count("positional")) throw sim::ConfigError("trace-dump needs a trace file");
   try {

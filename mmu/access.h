@@ -18,21 +18,22 @@ struct Access {
 /// The registers that decide how a linear address is translated (SDM vol. 3, 4.1).
 struct PagingState {
   u64 cr0 = 0, cr3 = 0, cr4 = 0, efer = 0;
-  u64 pdpte[4] = {};          ///< loaded by MOV CR3 under PAE paging
-  bool ac = false;            ///< EFLAGS.AC: with SMAP, explicit supervisor accesses to user pages
-  u8 physical_width = 39;     ///< MAXPHYADDR
-  bool gigabyte_pages = true; ///< CPUID.80000001H:EDX.Page1GB
-  bool pse36 = true;          ///< CPUID.01H:EDX.PSE-36
+  u64 pdpte[4] = {};           ///< loaded by MOV CR3 under PAE paging
+  bool ac = false;             ///< EFLAGS.AC: with SMAP, explicit supervisor accesses to user pages
+  u8 physical_width = 39;      ///< MAXPHYADDR
+  bool gigabyte_pages = true;  ///< CPUID.80000001H:EDX.Page1GB
+  bool pse36 = true;           ///< CPUID.01H:EDX.PSE-36
 };
 
 namespace cr0 {
-inline constexpr u64 pe = 1 << 0, mp = 1 << 1, em = 1 << 2, ts = 1 << 3, et = 1 << 4, ne = 1 << 5, wp = 1 << 16, am = 1 << 18,
-                     nw = 1 << 29, cd = 1 << 30, pg = u64{1} << 31;
+inline constexpr u64 pe = 1 << 0, mp = 1 << 1, em = 1 << 2, ts = 1 << 3, et = 1 << 4, ne = 1 << 5, wp = 1 << 16,
+                     am = 1 << 18, nw = 1 << 29, cd = 1 << 30, pg = u64{1} << 31;
 }
 namespace cr4 {
-inline constexpr u64 vme = 1 << 0, pvi = 1 << 1, tsd = 1 << 2, de = 1 << 3, pse = 1 << 4, pae = 1 << 5, mce = 1 << 6, pge = 1 << 7,
-                     pce = 1 << 8, osfxsr = 1 << 9, osxmmexcpt = 1 << 10, umip = 1 << 11, la57 = 1 << 12, vmxe = 1 << 13,
-                     fsgsbase = 1 << 16, pcide = 1 << 17, osxsave = 1 << 18, smep = 1 << 20, smap = 1 << 21, pke = 1 << 22;
+inline constexpr u64 vme = 1 << 0, pvi = 1 << 1, tsd = 1 << 2, de = 1 << 3, pse = 1 << 4, pae = 1 << 5, mce = 1 << 6,
+                     pge = 1 << 7, pce = 1 << 8, osfxsr = 1 << 9, osxmmexcpt = 1 << 10, umip = 1 << 11, la57 = 1 << 12,
+                     vmxe = 1 << 13, fsgsbase = 1 << 16, pcide = 1 << 17, osxsave = 1 << 18, smep = 1 << 20, smap = 1 << 21,
+                     pke = 1 << 22;
 }
 namespace efer {
 inline constexpr u64 sce = 1 << 0, lme = 1 << 8, lma = 1 << 10, nxe = 1 << 11, svme = 1 << 12;

@@ -17,7 +17,7 @@ enum class CacheModel : u8 { none, walks, full };
 
 struct CacheAnswer {
   ServedBy served_by = kFlat;
-  Cycles cycles = 0;           ///< whole latency of this access (for `full` accesses: above a first-level hit)
+  Cycles cycles = 0;  ///< whole latency of this access (for `full` accesses: above a first-level hit)
   /// First-level line now holding the bytes, for the filter.
   bool filterable = false;
   u32 handle = 0;

@@ -20,8 +20,8 @@ class Filter {
   static constexpr u32 kNoHandle = ~u32{0};
 
   struct alignas(64) Entry {
-    u64 key = kNoKey;   ///< linear address of the page or line, context in the low bits
-    u64 addend = 0;     ///< host address - linear address
+    u64 key = kNoKey;  ///< linear address of the page or line, context in the low bits
+    u64 addend = 0;    ///< host address - linear address
     tlb::Touch tlb;
     tlb::Touch cache;
   };
@@ -36,8 +36,12 @@ class Filter {
   unsigned grain_shift() const { return shift_; }
   bool by_line() const { return shift_ != kPageShift; }
 
-  NW_INLINE Entry& at(Side side, u64 linear) { return table_[static_cast<unsigned>(side)][(linear >> shift_) & (kEntries - 1)]; }
-  NW_INLINE Entry& at_page(Side side, u64 linear) { return table_[static_cast<unsigned>(side)][(linear >> kPageShift) & (kEntries - 1)]; }
+  NW_INLINE Entry& at(Side side, u64 linear) {
+    return table_[static_cast<unsigned>(side)][(linear >> shift_) & (kEntries - 1)];
+  }
+  NW_INLINE Entry& at_page(Side side, u64 linear) {
+    return table_[static_cast<unsigned>(side)][(linear >> kPageShift) & (kEntries - 1)];
+  }
   /// The key under which `last` (the access's last byte, so that a crossing access never hits) would be found.
   NW_INLINE u64 key(u64 last, u64 context) const { return (last & mask_) | context; }
 

@@ -25,7 +25,8 @@ void MachineMemory::install(MachineAddr begin, u64 bytes, bool writable) {
     if (begin.value < r.end && r.begin < begin.value + bytes) throw std::runtime_error("machine memory ranges overlap");
   void* p = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED)
-    throw std::runtime_error("the host cannot map " + std::to_string(bytes >> 20) + " MiB for the guest; lower memory.size");
+    throw std::runtime_error("the host cannot map " + std::to_string(bytes >> 20) +
+                             " MiB for the guest; lower memory.size");
 #ifdef MADV_NOHUGEPAGE
   madvise(p, bytes, MADV_NOHUGEPAGE);  // resident memory is what the guest touched, not 2 MiB around it
 #endif
@@ -53,8 +54,7 @@ bool MachineMemory::is_writable(MachineAddr a) const { return find(a) != nullptr
 
 MachineAddr MachineMemory::machine_of(const u8* host) const {
   for (const Range& r : ranges_)
-    if (host >= r.host && host < r.host + (r.end - r.begin))
-      return MachineAddr(r.begin + static_cast<u64>(host - r.host));
+    if (host >= r.host && host < r.host + (r.end - r.begin)) return MachineAddr(r.begin + static_cast<u64>(host - r.host));
   throw std::logic_error("not a host address of machine memory");
 }
 

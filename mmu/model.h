@@ -19,14 +19,14 @@ class DataCaches;
 
 /// A successful translation of one access.
 struct Translation {
-  MachineAddr address;                ///< of the accessed byte
-  PageSize size = PageSize::k4K;      ///< effective page size
-  tlb::Rights rights;                 ///< of the entry; `dirty` as it is now
-  bool tlb_hit = true;                ///< no walk was made
-  u8 tlb_level = 0;                   ///< level that hit, 0 when none did or paging is off
+  MachineAddr address;            ///< of the accessed byte
+  PageSize size = PageSize::k4K;  ///< effective page size
+  tlb::Rights rights;             ///< of the entry; `dirty` as it is now
+  bool tlb_hit = true;            ///< no walk was made
+  u8 tlb_level = 0;               ///< level that hit, 0 when none did or paging is off
   /// For the filter: may later accesses of the same kind to this page be retired by replaying `touch`?
   bool filterable = false;
-  u32 handle = 0;                     ///< first-level resident, as announced to the ResidentListener
+  u32 handle = 0;  ///< first-level resident, as announced to the ResidentListener
   tlb::Touch touch;
 };
 
@@ -34,7 +34,7 @@ struct Translation {
 struct ModelParts {
   sim::Settings& settings;
   MachineMemory& memory;
-  DataCaches& caches;                 ///< serves the walk's reads and writes
+  DataCaches& caches;  ///< serves the walk's reads and writes
   const tlb::AccessCounts& counts;
   tlb::ResidentListener& filter;
   u64 seed;
@@ -48,8 +48,8 @@ class MmuModel {
   /// The paging state that following translations happen under. It flushes nothing: MOV CR3 and its like send an
   /// Invalidation as well where the architecture demands one.
   virtual void set_paging(const PagingState& state) = 0;
-  /// Translates; A and D bits are updated in memory as the access demands; costs go on the bill. A fault leaves neither a TLB
-  /// entry of the faulting page nor a page-walk-cache entry of a not-present one.
+  /// Translates; A and D bits are updated in memory as the access demands; costs go on the bill. A fault leaves neither a
+  /// TLB entry of the faulting page nor a page-walk-cache entry of a not-present one.
   virtual Result<Translation> translate(LinearAddr address, Access access, Bill& bill) = 0;
   virtual void invalidate(const Invalidation& what, Bill& bill) = 0;
   virtual void declare(sim::Stats& stats) = 0;

@@ -48,9 +48,9 @@ void Port::refresh() {
   checks_alignment_ = user_ && ac_ && (state_.cr0 & cr0::am);
   const bool watched = watching_ || observer_ || checks_alignment_;
   context_ = watched ? kNoContext
-                     : base_context_ + (user_                                  ? Filter::user
+                     : base_context_ + (user_                             ? Filter::user
                                         : ac_ && (state_.cr4 & cr4::smap) ? Filter::supervisor_ac
-                                                                               : Filter::supervisor);
+                                                                          : Filter::supervisor);
   row_ = mode_of(state_) == PagingMode::off ? counts_.unpaged : counts_.paged[user_];
 }
 
@@ -267,18 +267,21 @@ void Port::declare(sim::Stats& stats) {
   stats.counter("cycles", clock_.cycles, "cycles", "cycles of the core, idle included");
   const char* const who[2] = {"kernel", "user"};
   for (const bool u : {false, true})
-    stats.counter(std::string("instructions.") + who[u], [this, u] { return instructions_of(u); }, "instructions",
-                  std::string("retired instructions, ") + who[u]);
+    stats.counter(
+        std::string("instructions.") + who[u], [this, u] { return instructions_of(u); }, "instructions",
+        std::string("retired instructions, ") + who[u]);
   for (unsigned c = 0; c < kCauses; ++c) {
     const auto cause = static_cast<Cause>(c);
     const auto of = [this, c](bool u) {
       return c == static_cast<unsigned>(Cause::instruction) ? fixed_of(u) : account_[u].by_cause[c];
     };
-    stats.counter(std::string("cycles.") + name_of(cause), [of] { return of(false) + of(true); }, "cycles",
-                  nestwalk::describe(cause));
+    stats.counter(
+        std::string("cycles.") + name_of(cause), [of] { return of(false) + of(true); }, "cycles",
+        nestwalk::describe(cause));
     for (const bool u : {false, true})
-      stats.counter(std::string("cycles.") + who[u] + "." + name_of(cause), [of, u] { return of(u); }, "cycles",
-                    std::string(nestwalk::describe(cause)) + ", " + who[u]);
+      stats.counter(
+          std::string("cycles.") + who[u] + "." + name_of(cause), [of, u] { return of(u); }, "cycles",
+          std::string(nestwalk::describe(cause)) + ", " + who[u]);
   }
   const char* const sides[tlb::kSides] = {"fetch", "load", "store"};
   for (unsigned u = 0; u < 2; ++u)

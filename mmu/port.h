@@ -21,8 +21,8 @@
 
 namespace nestwalk::mmu {
 
-/// What a core spent and did under one privilege. Instructions and their fixed costs are not counted here one by one: what the
-/// clock gained since the last change of privilege belongs to the present one.
+/// What a core spent and did under one privilege. Instructions and their fixed costs are not counted here one by one: what
+/// the clock gained since the last change of privilege belongs to the present one.
 struct Account {
   u64 instructions = 0;
   Cycles by_cause[kCauses] = {};
@@ -149,7 +149,8 @@ class Port {
   /// Translates all of [a, a + bytes) for writing without writing: faults come before any effect.
   Result<Done> probe_write(LinearAddr a, unsigned bytes);
 
-  // ---- data breakpoints (SDM vol. 3, 17.2.4) -----------------------------------------------------------------------------
+  // ---- data breakpoints (SDM vol. 3, 17.2.4)
+  // -----------------------------------------------------------------------------
   struct Watch {
     u64 address = 0, bytes = 0;  ///< no watch when bytes is 0
     bool loads = false;          ///< reads as well as writes
@@ -223,8 +224,8 @@ class Port {
   Filter& filter_;
   tlb::AccessCounts& counts_;
   sim::Clock& clock_;
-  u64* row_;            ///< counts of the present privilege
-  u64 context_ = 0;     ///< filter context of the present privilege; kNoContext: never hits
+  u64* row_;         ///< counts of the present privilege
+  u64 context_ = 0;  ///< filter context of the present privilege; kNoContext: never hits
   u64 base_context_ = 0;
   bool by_line_;
   bool user_ = false;

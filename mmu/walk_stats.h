@@ -10,8 +10,8 @@ namespace nestwalk::mmu {
 
 class WalkStats {
  public:
-  /// Bins the bill of one access that walked (bill.read_count() > 0). `size` is meaningful when `completed`; a walk that ended
-  /// in a fault counts too.
+  /// Bins the bill of one access that walked (bill.read_count() > 0). `size` is meaningful when `completed`; a walk that
+  /// ended in a fault counts too.
   void record(const Bill& bill, Access access, bool completed, PageSize size);
   /// Declares walk.count, walk.reads, walk.cycles, walk.latency (histogram), walk.faults, walk.reads_by_position.gGhH,
   /// walk.served_by.gGhH.{flat,l1..l6,memory}, walk.by.{user,kernel}.{fetch,load,store}.*, walk.page_size.*.

@@ -100,7 +100,8 @@ struct Not {
   }
 };
 
-// ---- the forms -----------------------------------------------------------------------------------------------------------
+// ---- the forms
+// -----------------------------------------------------------------------------------------------------------
 
 template <class F, class T>
 void rr(Cpu& c, const Insn& i) {
@@ -189,10 +190,7 @@ Handler one_form(const Insn& i) {
 
 template <class F>
 Handler two(const Insn& i) {
-  return i.width == 8   ? form<F, u64>(i)
-         : i.width == 4 ? form<F, u32>(i)
-         : i.width == 2 ? form<F, u16>(i)
-                        : form<F, u8>(i);
+  return i.width == 8 ? form<F, u64>(i) : i.width == 4 ? form<F, u32>(i) : i.width == 2 ? form<F, u16>(i) : form<F, u8>(i);
 }
 template <class F>
 Handler two_test(const Insn& i) {

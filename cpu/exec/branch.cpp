@@ -85,13 +85,15 @@ void jcc16(Cpu& c, const Insn& i) {
 
 Handler bind_jmp(const Insn& i) {
   if (i.kind[0] == Operand::rel && surely_canonical(i)) return ends_without_fault<jmp_near>;
-  if (i.kind[0] == Operand::rel) return i.width == 8 ? ending<jmp_rel<8>> : i.width == 4 ? ending<jmp_rel<4>> : ending<jmp_rel<2>>;
+  if (i.kind[0] == Operand::rel)
+    return i.width == 8 ? ending<jmp_rel<8>> : i.width == 4 ? ending<jmp_rel<4>> : ending<jmp_rel<2>>;
   return i.width == 8 ? ending<jmp_indirect<u64>> : i.width == 4 ? ending<jmp_indirect<u32>> : ending<jmp_indirect<u16>>;
 }
 
 Handler bind_call(const Insn& i) {
   if (i.kind[0] == Operand::rel && surely_canonical(i)) return NW_MEMORY_ENDING(call_near);
-  if (i.kind[0] == Operand::rel) return i.width == 8 ? ending<call_rel<u64>> : i.width == 4 ? ending<call_rel<u32>> : ending<call_rel<u16>>;
+  if (i.kind[0] == Operand::rel)
+    return i.width == 8 ? ending<call_rel<u64>> : i.width == 4 ? ending<call_rel<u32>> : ending<call_rel<u16>>;
   return i.width == 8 ? ending<call_indirect<u64>> : i.width == 4 ? ending<call_indirect<u32>> : ending<call_indirect<u16>>;
 }
 
@@ -101,7 +103,8 @@ Handler bind_ret(const Insn& i) {
 }
 
 Handler bind_jcc(const Insn& i) {
-  if (surely_canonical(i)) return by_condition(i.op, Op::JO, []<Cc cc>() -> Handler { return ends_without_fault<jcc_near<cc>>; });
+  if (surely_canonical(i))
+    return by_condition(i.op, Op::JO, []<Cc cc>() -> Handler { return ends_without_fault<jcc_near<cc>>; });
   return by_condition(i.op, Op::JO, [&]<Cc cc>() -> Handler {
     return i.width == 8 ? ending<jcc64<cc>> : i.width == 4 ? ending<jcc32<cc>> : ending<jcc16<cc>>;
   });

@@ -26,7 +26,9 @@ Handler bind_setcc(const Insn& i) {
 
 Handler bind_cmovcc(const Insn& i) {
   return by_condition(i.op, Op::CMOVO, [&]<Cc cc>() -> Handler {
-    return i.width == 8 ? then_next<cmovcc<u64, cc>> : i.width == 4 ? then_next<cmovcc<u32, cc>> : then_next<cmovcc<u16, cc>>;
+    return i.width == 8   ? then_next<cmovcc<u64, cc>>
+           : i.width == 4 ? then_next<cmovcc<u32, cc>>
+                          : then_next<cmovcc<u16, cc>>;
   });
 }
 

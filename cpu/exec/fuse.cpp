@@ -67,7 +67,8 @@ template <class F, Cc cc, class T>
 NW_INLINE void finish(Cpu& c, const Insn& i, T a, T b) {
   const T r = F::template apply<T>(c, a, b);
   const Insn& branch = (&i)[1];
-  c.s.rip = F::template holds_for<cc, T>(c, a, b, r) ? static_cast<u64>(branch.imm) : c.block_rip + branch.offset + branch.length;
+  c.s.rip =
+      F::template holds_for<cc, T>(c, a, b, r) ? static_cast<u64>(branch.imm) : c.block_rip + branch.offset + branch.length;
 }
 
 template <class F, Cc cc, class T>

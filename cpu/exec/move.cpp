@@ -171,14 +171,17 @@ Handler bind_nop(const Insn&) { return pure<nop>; }
 
 Handler bind_push(const Insn& i) {
   if (i.kind[0] == Operand::seg) return bind_push_seg(i);
-  if (i.kind[0] == Operand::gpr) return i.width == 8 ? NW_MEMORY(push_r, u64) : i.width == 4 ? NW_MEMORY(push_r, u32) : NW_MEMORY(push_r, u16);
-  if (i.kind[0] == Operand::imm) return i.width == 8 ? NW_MEMORY(push_i, u64) : i.width == 4 ? NW_MEMORY(push_i, u32) : NW_MEMORY(push_i, u16);
+  if (i.kind[0] == Operand::gpr)
+    return i.width == 8 ? NW_MEMORY(push_r, u64) : i.width == 4 ? NW_MEMORY(push_r, u32) : NW_MEMORY(push_r, u16);
+  if (i.kind[0] == Operand::imm)
+    return i.width == 8 ? NW_MEMORY(push_i, u64) : i.width == 4 ? NW_MEMORY(push_i, u32) : NW_MEMORY(push_i, u16);
   return i.width == 8 ? then_next<push_m<u64>> : i.width == 4 ? then_next<push_m<u32>> : then_next<push_m<u16>>;
 }
 
 Handler bind_pop(const Insn& i) {
   if (i.kind[0] == Operand::seg) return bind_pop_seg(i);
-  if (i.kind[0] == Operand::gpr) return i.width == 8 ? NW_MEMORY(pop_r, u64) : i.width == 4 ? NW_MEMORY(pop_r, u32) : NW_MEMORY(pop_r, u16);
+  if (i.kind[0] == Operand::gpr)
+    return i.width == 8 ? NW_MEMORY(pop_r, u64) : i.width == 4 ? NW_MEMORY(pop_r, u32) : NW_MEMORY(pop_r, u16);
   return i.width == 8 ? then_next<pop_m<u64>> : i.width == 4 ? then_next<pop_m<u32>> : then_next<pop_m<u16>>;
 }
 

@@ -28,8 +28,8 @@ END {
   names["bochs"] = "bochs"; names["qemu"] = "qemu, tcg"
   count = split("walks full bochs qemu", tools, " ")
   printf "\n%-28s %14s %9s | %16s | %16s | %16s\n", "", "", "", "M instr / CPU s", "rate / Bochs's", "work / Bochs's"
-  printf "%-28s %14s %9s | %8s %7s | %8s %7s | %8s %7s\n", "", "M instructions", "CPU s", "median", "min", "median", "min", "median",
-    "min"
+  printf "%-28s %14s %9s | %8s %7s | %8s %7s | %8s %7s\n", "", "M instructions", "CPU s",
+    "median", "min", "median", "min", "median", "min"
   for (k = 1; k <= count; ++k) {
     t = tools[k]
     if (!(t in seen)) continue
@@ -45,10 +45,10 @@ END {
     print line (("bochs" in seen) ? " " figures(value) : sprintf(" %8s %7s", "-", "-"))
   }
 
-  print "\nrate: each by its own count. Bochs counts every iteration of a repeated string instruction, Nestwalk all of them as one."
-  print "work: the same boot and workload in CPU seconds; above 1 is faster than Bochs. Bochs is counted and timed from the kernel's"
-  print "entry on, without BIOS and boot loader; the others with their start and the loading of the images. QEMU counts nothing."
-  print "CPU s: user and system, median. min: the worst round of a ratio or rate."
+  print "\nrate: each by its own count. Bochs counts every iteration of a repeated string instruction, Nestwalk all as one."
+  print "work: the same boot and workload in CPU seconds; above 1 is faster than Bochs. Bochs is counted and timed from the"
+  print "kernel's entry on, without BIOS and boot loader; the others with their start and the loading of the images. QEMU counts"
+  print "nothing. CPU s: user and system, median. min: the worst round of a ratio or rate."
   print ""
   for (k = 1; k <= 2; ++k) {
     t = tools[k]

@@ -5,6 +5,7 @@
 
 #include "cpu/decode.h"
 #include "cpu/exec/fuse.h"
+#include "cpu/exec/misc.h"
 
 namespace nestwalk::cpu {
 namespace {
@@ -71,7 +72,7 @@ Block::Owner Blocks::build(Cpu& cpu, const Place& at, unsigned limit) {
     if (d == Decoded::truncated) break;
     length += insn.length;
     add(cpu, insn);
-    if (d == Decoded::undefined || insn.has(Insn::kEnds)) break;
+    if (d == Decoded::undefined || insn.has(Insn::kEnds) || ends_block(insn)) break;
   }
   return draft_.empty() ? Block::Owner() : close(at, nullptr);
 }

@@ -270,6 +270,9 @@ Decoded decode_insn(const u8* bytes, unsigned available, CodeSize size, u64 rip,
   const bool sized = visible && (i.kind[0] == Operand::gpr || i.kind[0] == Operand::mem) && i.size[0] <= 8;
   i.width = sized ? i.size[0] : static_cast<u8>(z.operand_width / 8);
 
+  if (z.meta.isa_ext == ZYDIS_ISA_EXT_X87)  // what FSTENV shows as FOP (SDM vol. 1, 8.1.9)
+    i.imm2 = static_cast<u16>((z.opcode & 7) << 8 | (z.raw.modrm.mod << 6 | z.raw.modrm.reg << 3 | z.raw.modrm.rm));
+
   const int mnemonic = mnemonic_of(z);
   const Feature feature = required(z);
   if (kOpOf[static_cast<unsigned>(mnemonic)] == kNoOp || (feature != Feature::none && !cpuid.has(feature)))

@@ -131,7 +131,7 @@ bool chunk(Cursor& k) {
     c.store_at<Chunk>(to, v, ES);
     k.advance_source(kChunk);
   } else {
-    const u64 q = 0x0101010101010101 * c.gpr<u8>(0);
+    const u64 q = u64{0x0101010101010101} * c.gpr<u8>(0);
     v = {{q, q, q, q}};
     c.store_at<Chunk>(to, v, ES);
   }

@@ -47,8 +47,8 @@ END {
 
   print "\nrate: each by its own count. Bochs counts every iteration of a repeated string instruction, Nestwalk all as one."
   print "work: the same boot and workload in CPU seconds; above 1 is faster than Bochs. Bochs is counted and timed from the"
-  print "kernel's entry on, without BIOS and boot loader; the others with their start and the loading of the images. QEMU counts"
-  print "nothing. CPU s: user and system, median. min: the worst round of a ratio or rate."
+  print "kernel's entry on, without BIOS and boot loader; the others with their start and the loading of the images. QEMU"
+  print "counts nothing. CPU s: user and system, median. min: the worst round of a ratio or rate."
   print ""
   for (k = 1; k <= 2; ++k) {
     t = tools[k]

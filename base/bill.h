@@ -14,13 +14,20 @@ enum class Cause : u8 {
   instruction,  ///< fixed cost of executing an instruction, first-level hits included
   tlb,          ///< looking into TLB levels behind the first
   pwc,          ///< looking into page-walk caches
-  walk_read,    ///< reading table entries
+  walk_read,    ///< reading table entries, of the guest's own tables where there are two dimensions
+  host_read,    ///< reading table entries of the hypervisor's dimension
+  nested_tlb,   ///< looking into TLBs of guest-physical addresses
   walk_update,  ///< writing accessed and dirty bits
   fetch,        ///< instruction bytes from behind the first-level cache
   data,         ///< data from behind the first-level cache
   flush,        ///< invalidations the guest asked for
   mmio,         ///< device registers
   exception,    ///< delivering exceptions and interrupts
+  exit,         ///< leaving a virtual machine and entering it again: the hardware's part
+  vmm,          ///< the hypervisor at work on an exit: emulation, shadow tables
+  backing,      ///< the hypervisor giving memory: allocating, zeroing, copying, mapping
+  world,        ///< switching the core from one virtual machine to another
+  away,         ///< another virtual machine had the core
   idle,         ///< halted, waiting for an event
   count_
 };
@@ -51,7 +58,7 @@ class Bill {
     total_ += n;
   }
   void walk_read(const WalkRead& r) {
-    charge(Cause::walk_read, r.cycles);
+    charge(r.host_level ? Cause::host_read : Cause::walk_read, r.cycles);
     if (reads_ < read_.size()) read_[reads_] = r;
     ++reads_;
   }
@@ -67,7 +74,9 @@ class Bill {
     reads_ = 0;
   }
 
-  static constexpr unsigned kMaxReads = 40;
+  /// More than any access can make: three stages read 124, and a two-dimensional walk that is cut short by violations and
+  /// begun again stays below six times 35.
+  static constexpr unsigned kMaxReads = 256;
 
  private:
   std::array<Cycles, kCauses> cycles_{};

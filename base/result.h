@@ -13,9 +13,12 @@ struct Fault {
     alignment,      ///< #AC(0): EFLAGS.AC, CR0.AM and CPL 3
     non_canonical,  ///< #GP(0), or #SS(0) when the access used the stack segment
     violation,      ///< a stage below the guest's tables refused (EPT violation, nested page fault): for the hypervisor;
-                    ///< `address` is guest-physical, `error` in the terms of that stage's table format
+                    ///< `address` is guest-physical, `error` in the terms of that stage's table format, and kOfTable
     misconfigured,  ///< an entry of such a stage is malformed (EPT misconfiguration)
   };
+  /// In `error` of a violation: met on the way to an entry of the guest's tables, not to the byte accessed.
+  static constexpr u32 kOfTable = u32{1} << 31;
+
   Kind kind = Kind::none;
   u32 error = 0;
   u64 address = 0;

@@ -52,13 +52,13 @@ void load_pdptes(Cpu& c, u64 cr3) {
   const u64 reserved = ~low_mask(c.cpuid.physical_width()) | 0x1e6;
   std::array<u64, 4> read;
   for (unsigned n = 0; n < 4; ++n) {
-    read[n] = c.port.memory().peek<u64>(MachineAddr((cr3 & 0xffffffe0) + 8 * n));
+    read[n] = c.port.load_physical(PhysAddr((cr3 & 0xffffffe0) + 8 * n));
     if ((read[n] & 1) && (read[n] & reserved)) c.gp();
   }
   for (unsigned n = 0; n < 4; ++n) c.s.pdpte[n] = read[n];
 }
 
-void forget(Cpu& c, Invalidation::Kind kind, u16 pcid = 0) { c.port.invalidate({kind, LinearAddr(0), pcid}); }
+void forget(Cpu& c, Invalidation::Kind kind, u16 pcid = 0) { c.port.invalidate({kind, LinearAddr(0), pcid, true}); }
 
 /// Turning paging on under EFER.LME enters IA-32e mode, turning it off leaves it (SDM vol. 3, 9.8.5).
 void switch_long_mode(Cpu& c, u64 now) {

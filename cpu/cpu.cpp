@@ -15,11 +15,11 @@ Cpu::Cpu(mmu::Port& port_in, sim::Clock& clock_in, Platform& platform_in, const 
       timing(timing_in),
       random(seed),
       blocks_(std::make_unique<Blocks>()) {
-  port.memory().set_code_listener(this);
+  port.memory().add_code_listener(this);
   reset();
 }
 
-Cpu::~Cpu() { port.memory().set_code_listener(nullptr); }
+Cpu::~Cpu() { port.memory().remove_code_listener(this); }
 
 void Cpu::reset() {
   s = State{};
@@ -51,11 +51,17 @@ void Cpu::update_paging() {
   p.efer = s.efer;
   for (unsigned i = 0; i < 4; ++i) p.pdpte[i] = s.pdpte[i];
   p.ac = s.rflags & fl::ac;
+  p.pkru = s.pkru;
   p.physical_width = cpuid.physical_width();
   p.gigabyte_pages = cpuid.has(Feature::page1g);
   p.pse36 = cpuid.has(Feature::pse36);
   port.set_paging(p);
   update_mode();
+}
+
+void Cpu::write_pkru(u32 value) {
+  s.pkru = value;
+  if (s.cr4 & mmu::cr4::pke) update_paging();
 }
 
 void Cpu::set_rflags(u64 value) {

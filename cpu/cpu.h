@@ -48,9 +48,9 @@ class Cpu : public mmu::CodeListener {
   // ---- running (cpu/run.cpp) -----------------------------------------------------------------------------------------
   /// Runs until `limit` retired instructions in total (clock.instructions == limit), or until something stops the machine.
   Stop run(u64 limit);
-  /// Asks the run loop to return at the end of the present block.
+  /// Asks the run loop to return at the end of the present block. Giving the core away hides no other reason.
   void stop(Stop why) {
-    stop_ = why;
+    if (stop_ == Stop::none || why != Stop::preempted) stop_ = why;
     attention_.store(true, std::memory_order_relaxed);
   }
   /// From another thread: have Platform::poll called at the end of the present block (input, progress, signals).
@@ -63,6 +63,8 @@ class Cpu : public mmu::CodeListener {
     interrupt_ = pending;
     attention_.store(true, std::memory_order_relaxed);
   }
+  /// IGNNE# from the board (port F0H): a pending x87 exception, if there is one, is overlooked until it is cleared.
+  void ignore_x87_error() { s.x87.ignored = s.x87.status & 0x80; }
   void raise_nmi() {
     nmi_ = true;
     attention_.store(true, std::memory_order_relaxed);
@@ -264,6 +266,7 @@ class Cpu : public mmu::CodeListener {
   u64 read_dr(unsigned n);
   void write_dr(unsigned n, u64 value);
   void update_breakpoints();  ///< after DR0-3 or DR7 changed
+  void write_pkru(u32 value);
   u64 read_msr(u32 index);
   void write_msr(u32 index, u64 value);
   u64 tsc() const { return clock.now() + s.tsc_offset; }
@@ -287,6 +290,7 @@ class Cpu : public mmu::CodeListener {
   NW_COLD u64 linear_slow(const Insn& i, u64 a, unsigned bytes, bool write);
 
   bool take_events();  ///< at block ends: interrupts, NMI, due timers, halt; false: stop
+  bool wakes();        ///< MWAIT is over
   bool halt();         ///< lets time pass to the next event; false: nothing will ever wake the processor
   template <bool by_line, bool observed>
   void run_blocks(u64 limit);

@@ -130,10 +130,22 @@ void Cpuid::set_brand() {
 
 u64 Cpuid::xcr0_mask() const {
   if (!has(Feature::xsave)) return 0;
-  return has(Feature::avx) ? 7 : 3;
+  return 3 | (has(Feature::avx) ? bit(2) : 0) | (has(Feature::pku) ? bit(9) : 0);
 }
 
-u32 Cpuid::xsave_size(u64 mask) const { return mask & 4 ? 576 + 256 : 576; }
+u32 Cpuid::xsave_size(u64 mask) const {
+  if (mask & bit(9)) return part_.pkru_offset + 8u;
+  return mask & bit(2) ? 576 + 256 : 576;
+}
+
+u32 Cpuid::xsave_compacted_size(u64 mask) const { return 576 + (mask & bit(2) ? 256 : 0) + (mask & bit(9) ? 8 : 0); }
+
+std::vector<Feature> Cpuid::hidden_features() const {
+  std::vector<Feature> hidden;
+  for (const Feature f : part_.features)
+    if (!is_implemented(f)) hidden.push_back(f);
+  return hidden;
+}
 
 // ---- answers -----------------------------------------------------------------------------------------------------------
 
@@ -181,16 +193,20 @@ CpuidAnswer Cpuid::topology(u32 subleaf, u32 apic_id) const {
   }
 }
 
-CpuidAnswer Cpuid::xsave(u32 subleaf, u64 xcr0) const {
+CpuidAnswer Cpuid::xsave(u32 subleaf, const CpuidDynamic& now) const {
   if (!has(Feature::xsave)) return {};
-  if (subleaf == 0) return {static_cast<u32>(xcr0_mask()), xsave_size(xcr0), xsave_size(xcr0_mask()), 0};
-  if (subleaf == 1) {
-    CpuidAnswer a = feature_bits(0xd, 1);
-    if (has(Feature::xsaves) || has(Feature::xsavec)) a.ebx = xsave_size(xcr0);
-    return a;
+  switch (subleaf) {
+    case 0: return {static_cast<u32>(xcr0_mask()), xsave_size(now.xcr0), xsave_size(xcr0_mask()), 0};
+    case 1: {
+      CpuidAnswer a = feature_bits(0xd, 1);
+      if (has(Feature::xsaves) || has(Feature::xsavec)) a.ebx = xsave_compacted_size(now.xcr0 | now.xss);
+      if (has(Feature::xsaves)) a.ecx = static_cast<u32>(xss_mask());
+      return a;
+    }
+    case 2: return has(Feature::avx) ? CpuidAnswer{256, 576, 0, 0} : CpuidAnswer{};
+    case 9: return has(Feature::pku) ? CpuidAnswer{8, part_.pkru_offset, 0, 0} : CpuidAnswer{};
+    default: return {};
   }
-  if (subleaf == 2 && has(Feature::avx)) return {256, 576, 0, 0};
-  return {};
 }
 
 CpuidAnswer Cpuid::extended(u32 leaf, u32 subleaf, const CpuidDynamic& now) const {
@@ -234,6 +250,7 @@ CpuidAnswer Cpuid::answer(u32 leaf, u32 subleaf, const CpuidDynamic& now) const 
                        : CpuidAnswer{part_.max_leaf, four("Genu"), four("ntel"), four("ineI")};
     case 1: return basic(now);
     case 4: return cache(leaf, subleaf);
+    case 5: return has(Feature::monitor) ? fixed(leaf, subleaf) : CpuidAnswer{};
     case 7: {
       CpuidAnswer a = merged(fixed(leaf, subleaf), feature_bits(leaf, subleaf));
       if (subleaf == 0 && now.ospke) a.ecx |= 16;
@@ -242,7 +259,7 @@ CpuidAnswer Cpuid::answer(u32 leaf, u32 subleaf, const CpuidDynamic& now) const 
     }
     case 0xb:
     case 0x1f: return part_.amd && leaf == 0x1f ? CpuidAnswer{} : topology(subleaf, now.apic_id);
-    case 0xd: return xsave(subleaf, now.xcr0);
+    case 0xd: return xsave(subleaf, now);
     case 0x40000000: return {0x40000000, four("Nest"), four("walk"), four("Nest")};
     default: return merged(fixed(leaf, subleaf), feature_bits(leaf, subleaf));
   }

@@ -98,6 +98,41 @@ enum class Feature : u8 {
   amd_ibpb,
   amd_stibp,
   amd_ssbd,
+  vmx,
+  svm,
+  hle,
+  rtm,
+  mpx,
+  sgx,
+  intel_pt,
+  avx512f,
+  avx512dq,
+  avx512_ifma,
+  avx512cd,
+  avx512bw,
+  avx512vl,
+  avx512_vbmi,
+  waitpkg,
+  avx512_vbmi2,
+  shstk,
+  gfni,
+  vaes,
+  vpclmulqdq,
+  avx512_vnni,
+  avx512_bitalg,
+  avx512_vpopcntdq,
+  movdiri,
+  movdir64b,
+  pks,
+  serialize,
+  ibt,
+  avx_vnni,
+  avx512_bf16,
+  misalignsse,
+  monitorx,
+  clzero,
+  rdpru,
+  wbnoinvd,
   count_
 };
 const char* name_of(Feature);
@@ -113,6 +148,7 @@ struct CpuidDynamic {
   bool osxsave = false;  ///< CR4.OSXSAVE
   bool ospke = false;    ///< CR4.PKE
   u64 xcr0 = 1;
+  u64 xss = 0;  ///< IA32_XSS
   u32 apic_id = 0;
   bool apic_enabled = true;
 };
@@ -132,6 +168,7 @@ struct CpuModel {
   u8 physical_width = 39;         ///< MAXPHYADDR
   u64 apic_hz = 0;                ///< what the local APIC timer counts: bus clock or crystal
   bool tells_frequency = false;   ///< leaf 15H: the crystal is `apic_hz`; leaf 16H
+  u16 pkru_offset = 2688;         ///< of PKRU in the standard format of XSAVE; differs between makers
   u64 microcode = 0;              ///< MSR 8BH
   u64 arch_capabilities = 0;      ///< MSR 10AH
   std::vector<Feature> features;  ///< of the real part
@@ -160,6 +197,13 @@ class Cpuid {
   /// All supported components, and bytes of the XSAVE area for the components in `mask` (standard format).
   u64 xcr0_mask() const;
   u32 xsave_size(u64 mask) const;
+  /// The same in the compacted format.
+  u32 xsave_compacted_size(u64 mask) const;
+  /// Supervisor components of IA32_XSS. None is there yet: XSAVES saves what XSAVEC saves.
+  u64 xss_mask() const { return 0; }
+  u16 pkru_offset() const { return part_.pkru_offset; }
+  /// What the real part has and this one does not show, because it is not implemented.
+  std::vector<Feature> hidden_features() const;
 
  private:
   void choose_features(sim::Section& cpu, bool hypervisor);
@@ -170,7 +214,7 @@ class Cpuid {
   CpuidAnswer basic(const CpuidDynamic& now) const;
   CpuidAnswer cache(u32 leaf, u32 subleaf) const;
   CpuidAnswer topology(u32 subleaf, u32 apic_id) const;
-  CpuidAnswer xsave(u32 subleaf, u64 xcr0) const;
+  CpuidAnswer xsave(u32 subleaf, const CpuidDynamic& now) const;
   CpuidAnswer extended(u32 leaf, u32 subleaf, const CpuidDynamic& now) const;
   u32 core_bits() const;
 

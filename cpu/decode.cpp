@@ -95,8 +95,25 @@ Feature required(const ZydisDecodedInstruction& z) {
     case ZYDIS_ISA_SET_SHA: return Feature::sha;
     case ZYDIS_ISA_SET_PKU: return Feature::pku;
     case ZYDIS_ISA_SET_X87: return Feature::fpu;
+    case ZYDIS_ISA_SET_AVX:
+    case ZYDIS_ISA_SET_AVXAES: return Feature::avx;
+    case ZYDIS_ISA_SET_AVX2:
+    case ZYDIS_ISA_SET_AVX2GATHER: return Feature::avx2;
+    case ZYDIS_ISA_SET_FMA: return Feature::fma;
+    case ZYDIS_ISA_SET_F16C: return Feature::f16c;
     default: return Feature::none;
   }
+}
+
+/// Whether the processor knows the encoding. VEX is a closed list: several later extensions reuse its mnemonics.
+bool is_available(const ZydisDecodedInstruction& z, const Cpuid& cpuid) {
+  const bool vex = z.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+  if (!vex && z.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return false;
+  const Feature feature = required(z);
+  if (feature == Feature::none) return !vex;
+  if (!cpuid.has(feature)) return false;
+  if (z.meta.isa_set == ZYDIS_ISA_SET_AVXAES) return cpuid.has(Feature::aes);
+  return !vex || z.mnemonic != ZYDIS_MNEMONIC_VPCLMULQDQ || cpuid.has(Feature::pclmulqdq);
 }
 
 u8 gpr_number(ZydisRegister r) {
@@ -117,6 +134,11 @@ u8 segment_number(ZydisRegister r) {
   return ZydisRegisterGetClass(r) == ZYDIS_REGCLASS_SEGMENT ? static_cast<u8>(ZydisRegisterGetId(r)) : u8{DS};
 }
 
+bool is_vector(ZydisRegister r) {
+  const ZydisRegisterClass c = ZydisRegisterGetClass(r);
+  return c == ZYDIS_REGCLASS_XMM || c == ZYDIS_REGCLASS_YMM;
+}
+
 struct Translator {
   const ZydisDecodedInstruction& z;
   CodeSize size;
@@ -131,7 +153,7 @@ struct Translator {
       i.disp = static_cast<i64>(static_cast<u32>(static_cast<u64>(i.disp) + next));
     else
       i.base = gpr_number(m.base);
-    if (ZydisRegisterGetClass(m.index) != ZYDIS_REGCLASS_XMM) i.index = gpr_number(m.index);
+    if (!is_vector(m.index)) i.index = gpr_number(m.index);
     i.scale = m.scale == 8 ? 3 : m.scale == 4 ? 2 : m.scale == 2 ? 1 : 0;
     i.segment = segment_number(m.segment);
     if (size != CodeSize::k64 || i.address != 8)
@@ -149,8 +171,8 @@ struct Translator {
         i.kind[n] = Operand::gpr;
         i.reg[n] = gpr_offset(r);
         return;
-      case ZYDIS_REGCLASS_XMM:
-      case ZYDIS_REGCLASS_YMM: i.kind[n] = Operand::vec; break;
+      case ZYDIS_REGCLASS_YMM: i.flags |= Insn::kWide; [[fallthrough]];
+      case ZYDIS_REGCLASS_XMM: i.kind[n] = Operand::vec; break;
       case ZYDIS_REGCLASS_MMX: i.kind[n] = Operand::mmx; break;
       case ZYDIS_REGCLASS_X87: i.kind[n] = Operand::x87; break;
       case ZYDIS_REGCLASS_SEGMENT: i.kind[n] = Operand::seg; break;
@@ -168,6 +190,10 @@ struct Translator {
       case ZYDIS_OPERAND_TYPE_MEMORY:
         i.kind[n] = Operand::mem;
         memory(o.mem);
+        if (is_vector(o.mem.index)) {
+          i.reg[n] = static_cast<u8>(ZydisRegisterGetId(o.mem.index));
+          i.size[n] = static_cast<u8>(ZydisRegisterGetWidth(z.machine_mode, o.mem.index) / 8);
+        }
         break;
       case ZYDIS_OPERAND_TYPE_POINTER:
         i.kind[n] = Operand::imm;
@@ -212,6 +238,14 @@ void raise_ud(Cpu& c, const Insn& i) {
 void raise_gp(Cpu& c, const Insn& i) {
   c.current = &i;
   c.gp();
+}
+
+/// VEX exists in protected mode only (SDM vol. 2, 2.4; elsewhere the bytes that do not load a pointer are undefined), and
+/// blocks of 16- and 32-bit code do not know their mode: the meaning is bound when it runs.
+void vex_outside_64_bit_code(Cpu& c, const Insn& i) {
+  c.current = &i;
+  if (!c.protected_mode() || c.v8086()) c.ud();
+  return bind(i)(c, i);
 }
 
 ZydisDecoder decoder_for(CodeSize size, const Cpuid& cpuid) {
@@ -265,6 +299,7 @@ Decoded decode_insn(const u8* bytes, unsigned available, CodeSize size, u64 rip,
   for (unsigned n = 0; n < visible; ++n) {
     t.operand(n, operands[n]);
     memory |= i.kind[n] == Operand::mem;
+    if (i.kind[n] == Operand::mem && i.size[n] == 32 && i.has(Insn::kVex)) i.flags |= Insn::kWide;
   }
   if (!memory) hidden_segment(z, operands, i);
   const bool sized = visible && (i.kind[0] == Operand::gpr || i.kind[0] == Operand::mem) && i.size[0] <= 8;
@@ -274,13 +309,11 @@ Decoded decode_insn(const u8* bytes, unsigned available, CodeSize size, u64 rip,
     i.imm2 = static_cast<u16>((z.opcode & 7) << 8 | (z.raw.modrm.mod << 6 | z.raw.modrm.reg << 3 | z.raw.modrm.rm));
 
   const int mnemonic = mnemonic_of(z);
-  const Feature feature = required(z);
-  if (kOpOf[static_cast<unsigned>(mnemonic)] == kNoOp || (feature != Feature::none && !cpuid.has(feature)))
-    return Decoded::undefined;
+  if (kOpOf[static_cast<unsigned>(mnemonic)] == kNoOp || !is_available(z, cpuid)) return Decoded::undefined;
   i.op = static_cast<Op>(kOpOf[static_cast<unsigned>(mnemonic)]);
   if (traits_of(i.op) & kEnd) i.flags |= Insn::kEnds;
   if (const Handler h = bind(i)) {
-    i.fn = h;
+    i.fn = i.has(Insn::kVex) && size != CodeSize::k64 ? vex_outside_64_bit_code : h;
     return Decoded::ok;
   }
   return Decoded::undefined;

@@ -202,7 +202,8 @@ Trap with_ext(Trap t, Cpu::Source source) {
 void Cpu::deliver(const Trap& first, Source source) {
   port.pay(Cause::exception, timing.delivery());
   s.interrupt_shadow = false;
-  s.halted = false;
+  s.halted = s.waiting = false;
+  if (NW_UNLIKELY(port.monitoring())) port.disarm_monitor();
   if (source == Source::external && first.vector == ex::nmi) s.nmi_blocked = true;
   Trap trap = first;
   while (true) {

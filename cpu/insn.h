@@ -38,21 +38,25 @@ struct Insn {
   u8 address = 8;  ///< effective address size in bytes
   u8 flags = 0;
   Operand kind[4] = {};
-  u8 reg[4] = {};   ///< gpr: byte offset into State::gpr (8*n, 8*n+1 for AH..BH); others: register number
-  u8 size[4] = {};  ///< bytes of each operand (10 for m80, 28/108/... for state images as Zydis gives them, capped at 255)
+  /// gpr: byte offset into State::gpr (8*n, 8*n+1 for AH..BH); mem: the vector index register, if it has one (VSIB);
+  /// others: register number
+  u8 reg[4] = {};
+  /// Bytes of each operand (10 for m80, 28/108/... for state images as Zydis gives them, capped at 255); of the index
+  /// register for memory with VSIB.
+  u8 size[4] = {};
   u8 base = 16, index = 16;  ///< numbers into State::gpr; 16 is the constant zero
   u8 scale = 0;              ///< shift count
   u8 segment = DS;           ///< effective segment of the memory operand, override applied
 
   enum Flag : u8 {
     kLock = 1,
-    kRep = 2,             ///< F3 as a repeat prefix
-    kRepne = 4,           ///< F2 as a repeat prefix
-    kSlowAddress = 8,     ///< the address needs truncation, a segment base or segment checks
-    kVex = 16,            ///< VEX encoded (for the AVX forms to come)
-    kAlwaysAligned = 32,  ///< a 16-byte memory operand must be aligned (#GP)
-    kEnds = 64,           ///< ends its block
-    kSegmentBase = 128,   ///< 64-bit mode, FS or GS: the address needs the segment's base and nothing else
+    kRep = 2,            ///< F3 as a repeat prefix
+    kRepne = 4,          ///< F2 as a repeat prefix
+    kSlowAddress = 8,    ///< the address needs truncation, a segment base or segment checks
+    kVex = 16,           ///< VEX encoded
+    kWide = 32,          ///< an operand of 256 bits: the YMM form
+    kEnds = 64,          ///< ends its block
+    kSegmentBase = 128,  ///< 64-bit mode, FS or GS: the address needs the segment's base and nothing else
   };
   bool has(Flag f) const { return flags & f; }
 };

@@ -11,7 +11,7 @@ namespace msr {
 inline constexpr u32 p5_mc_address = 0, p5_mc_type = 1, tsc = 0x10, apic_base = 0x1b, core_thread_count = 0x35,
                      tsc_adjust = 0x3b, spec_ctrl = 0x48, pred_cmd = 0x49, platform_info = 0xce, mtrr_cap = 0xfe,
                      arch_capabilities = 0x10a, sysenter_cs = 0x174, sysenter_esp = 0x175, sysenter_eip = 0x176,
-                     mcg_cap = 0x179, mtrr_base0 = 0x200, mtrr_64k = 0x250, mtrr_16k = 0x258, mtrr_4k = 0x268, pat = 0x277,
+                     mcg_cap = 0x179, mcg_control = 0x17b, mtrr_base0 = 0x200, mtrr_64k = 0x250, mtrr_16k = 0x258, mtrr_4k = 0x268, pat = 0x277,
                      mtrr_default = 0x2ff, mc0_control = 0x400, tsc_deadline = 0x6e0, x2apic_first = 0x800,
                      x2apic_last = 0x8ff, xss = 0xda0, efer = 0xc0000080, star = 0xc0000081, lstar = 0xc0000082,
                      cstar = 0xc0000083, sfmask = 0xc0000084, fs_base = 0xc0000100, gs_base = 0xc0000101,
@@ -161,18 +161,29 @@ u64 read_mtrr(const Cpu& c, u32 index) {
 
 bool is_mc_bank(u32 index) { return index - msr::mc0_control < 4 * MsrBank::kMachineCheckBanks; }
 
-u64 read_mc(const Cpu& c, u32 index) {
-  const u32 n = index - msr::mc0_control;
-  return n & 3 ? 0 : c.s.msr.mc_control[n >> 2];  // no error is ever logged
+u64& mc_register(Cpu& c, u32 index) {
+  MsrBank& m = c.s.msr;
+  const u32 n = index - msr::mc0_control, bank = n >> 2;
+  switch (n & 3) {
+    case 0: return m.mc_control[bank];
+    case 1: return m.mc_status[bank];
+    case 2: return m.mc_address[bank];
+    default: return m.mc_misc[bank];
+  }
 }
 
+/// No error is ever logged by itself. Status, address and miscellany can only be cleared (SDM vol. 3, 15.3.2.2), unless AMD's
+/// HWCR.McStatusWrEn lets software log one to try its handler (APM vol. 2, 9.3.2.2; PPR, MSR C0010015H bit 18).
 void write_mc(Cpu& c, u32 index, u64 value) {
-  const u32 n = index - msr::mc0_control;
-  if ((n & 3) == 0)
-    c.s.msr.mc_control[n >> 2] = value;
-  else if (value)
-    c.gp();  // status, address and miscellany can only be cleared
+  constexpr u32 kHwcr = 0xc0010015;
+  const bool control = ((index - msr::mc0_control) & 3) == 0;
+  const bool injects = c.cpuid.is_amd() && (c.read_msr(kHwcr) & bit(18));
+  if (!control && !injects && value) c.gp();
+  mc_register(c, index) = value;
 }
+
+/// Banks, and on AMD's parts MCG_CTL (SDM vol. 3, 15.3.1.1).
+u64 mcg_cap(const Cpuid& id) { return MsrBank::kMachineCheckBanks | (id.is_amd() ? 0x100 : 0); }
 
 // ---- others with rules of their own
 // ------------------------------------------------------------------------------------------
@@ -228,7 +239,7 @@ bool read_register(Cpu& c, u32 index, u64& value) {
   State& s = c.s;
   if (is_apic(id, index)) return c.platform.apic_read(index, value);
   if (is_mtrr(index)) return value = read_mtrr(c, index), id.has(Feature::mtrr);
-  if (is_mc_bank(index)) return value = read_mc(c, index), id.has(Feature::mca);
+  if (is_mc_bank(index)) return value = mc_register(c, index), id.has(Feature::mca);
   const bool lm = id.has(Feature::lm);
   switch (index) {
     case msr::p5_mc_address:
@@ -243,9 +254,10 @@ bool read_register(Cpu& c, u32 index, u64& value) {
     case msr::sysenter_cs: return value = s.sysenter_cs, id.has(Feature::sep);
     case msr::sysenter_esp: return value = s.sysenter_esp, id.has(Feature::sep);
     case msr::sysenter_eip: return value = s.sysenter_eip, id.has(Feature::sep);
-    case msr::mcg_cap: return value = MsrBank::kMachineCheckBanks, id.has(Feature::mca);
+    case msr::mcg_cap: return value = mcg_cap(id), id.has(Feature::mca);
+    case msr::mcg_control: return value = s.msr.mcg_control, id.has(Feature::mca) && id.is_amd();
     case msr::pat: return value = s.pat, id.has(Feature::pat);
-    case msr::xss: return value = 0, id.has(Feature::xsaves);
+    case msr::xss: return value = s.msr.xss, id.has(Feature::xsaves);
     case msr::efer: return value = s.efer, efer_bits(id) != 0;
     case msr::star: return value = s.star, lm;
     case msr::lstar: return value = s.lstar, lm;
@@ -305,9 +317,10 @@ bool write_register(Cpu& c, u32 index, u64 value) {
     case msr::pat:
       if (!valid_pat(value)) c.gp();
       return s.pat = value, true;
+    case msr::mcg_control: return s.msr.mcg_control = value, true;
     case msr::xss:
-      if (value) c.gp();
-      return true;
+      if (value & ~id.xss_mask()) c.gp();
+      return s.msr.xss = value, true;
     case msr::efer: return write_efer(c, value), true;
     case msr::star: return s.star = value, true;
     case msr::lstar: return s.lstar = canonical(c, value), true;
@@ -328,7 +341,14 @@ constexpr bool worth_a_note(u32 index) { return index >> 16 != 0x4000 && index >
 
 }  // namespace
 
+/// The registers that hypervisors hand to their guests (KVM's list of what passes through); the others cause exits.
+static bool passes_through(u32 index) {
+  return index == 0x10 || index == 0x48 || index == 0x49 || (index >= 0x174 && index <= 0x176) ||
+         (index >= 0xc0000081 && index <= 0xc0000084) || (index >= 0xc0000100 && index <= 0xc0000103);
+}
+
 u64 Cpu::read_msr(u32 index) {
+  if (!passes_through(index)) platform.intercept(mmu::Exit::msr);
   u64 value = 0;
   if (read_register(*this, index, value)) return value;
   note_msr(index, "RDMSR");
@@ -336,6 +356,7 @@ u64 Cpu::read_msr(u32 index) {
 }
 
 void Cpu::write_msr(u32 index, u64 value) {
+  if (!passes_through(index)) platform.intercept(mmu::Exit::msr);
   if (write_register(*this, index, value)) return;
   note_msr(index, "WRMSR");
   gp();

@@ -4,11 +4,24 @@
 #include <string>
 
 #include "base/types.h"
+#include "mmu/guest.h"
 
 namespace nestwalk::cpu {
 
 /// Why the core stopped running.
-enum class Stop : u8 { none, power_off, reset, triple_fault, debug_exit, limit, halted_forever, user_quit };
+enum class Stop : u8 {
+  none,
+  power_off,
+  reset,
+  triple_fault,
+  debug_exit,
+  limit,
+  halted_forever,
+  user_quit,
+  asleep,     ///< halted, and Platform::may_let_time_pass said no: run again when the clock's next event is due
+  preempted,  ///< the platform wants the core for somebody else
+  crashed,    ///< the host could not go on with it
+};
 
 class Platform {
  public:
@@ -25,8 +38,14 @@ class Platform {
   virtual void set_task_priority(u64 value) = 0;
   /// `xchg %bx,%bx`: a command from the guest in EAX, argument in ECX (harmless on hardware; docs/manual.md).
   virtual void magic(u32 command, u64 argument) = 0;
+  /// FERR#: under CR0.NE = 0 an unmasked x87 exception is reported as an interrupt request (SDM vol. 1, 8.7.2).
+  virtual void x87_error() {}
   /// The guest wrote its TSC: an armed TSC deadline moves.
   virtual void tsc_changed() {}
+  /// An instruction that hypervisors intercept is about to execute.
+  virtual void intercept(mmu::Exit) {}
+  /// Whether a halted processor may skip to the next event by itself.
+  virtual bool may_let_time_pass() { return true; }
   /// Called at a block end after Cpu::request_poll, and while halted.
   virtual void poll() {}
   /// Something the user should know once ("instruction not implemented ...").

@@ -144,6 +144,11 @@ void Cpu::handle_trap(const Trap& trap) {
     blocks_->running = nullptr;
   }
   s.interrupt_shadow = false;
+  if (trap.vector == ex::frozen) {
+    s.halted = true;
+    request_attention();
+    return;
+  }
   deliver(trap, Source::exception);
 }
 
@@ -184,6 +189,7 @@ bool Cpu::take_events() {
   }
   while (s.halted) {
     if (poll_.exchange(false, std::memory_order_relaxed)) platform.poll();
+    if (stop_ == Stop::none && s.waiting && wakes()) break;
     if (stop_ != Stop::none || !halt()) return false;
     if (stop_ != Stop::none) return false;
     if ((interrupt_ && (s.rflags & fl::if_)) || (nmi_ && !s.nmi_blocked)) return take_events();
@@ -192,6 +198,15 @@ bool Cpu::take_events() {
   refresh_caution();
   attention_.store(cautious_ || (interrupt_ && (s.rflags & fl::if_)) || (nmi_ && !s.nmi_blocked),
                    std::memory_order_relaxed);
+  return true;
+}
+
+/// Ends MWAIT without a delivery: somebody stored to the line, or an interrupt is pending that IF keeps out.
+bool Cpu::wakes() {
+  const bool masked = s.wakes_masked && interrupt_ && !(s.rflags & fl::if_);
+  if (!masked && port.monitoring()) return false;
+  port.disarm_monitor();
+  s.halted = s.waiting = false;
   return true;
 }
 
@@ -246,8 +261,14 @@ void Cpu::update_breakpoints() {
 }
 
 bool Cpu::halt() {
-  if (!(s.rflags & fl::if_) && !nmi_) {  // only NMI, SMI or INIT could end this, and no device of ours sends one
+  const bool wakeable = (s.rflags & fl::if_) || (s.waiting && s.wakes_masked);
+  if (!wakeable && !nmi_) {  // only NMI, SMI or INIT could end this, and no device of ours sends one
     stop_ = Stop::halted_forever;
+    return false;
+  }
+  if (clock.has_events() && !platform.may_let_time_pass()) {
+    stop_ = Stop::asleep;
+    request_attention();
     return false;
   }
   sim::Ticks skipped = 0;

@@ -69,6 +69,7 @@ struct X87 {
   u16 opcode = 0;
   u64 instruction = 0, data = 0;  ///< last instruction and operand pointers
   u16 cs = 0, ds = 0;
+  bool ignored = false;  ///< IGNNE# is asserted: under CR0.NE = 0 a pending exception does not stop instructions
   u16 status_word() const { return static_cast<u16>((status & ~0x3800) | (top << 11)); }
   void set_status_word(u16 w) {
     status = static_cast<u16>(w & ~0x3800);
@@ -90,8 +91,11 @@ struct State {
   u64 dr[8] = {0, 0, 0, 0, 0, 0, 0xffff0ff0, 0x400};
   std::array<Vec, 16> vec{};
   u32 mxcsr = 0x1f80;
+  u32 pkru = 0;  ///< protection keys (SDM vol. 3, 4.6.2)
   X87 x87;
   bool halted = false;
+  bool waiting = false;         ///< halted by MWAIT: a store to the monitored line ends it too
+  bool wakes_masked = false;    ///< MWAIT with ECX bit 0: an interrupt ends it though IF = 0
   bool interrupt_shadow = false;  ///< the next instruction runs before interrupts are taken (STI, MOV SS)
   bool nmi_blocked = false;
   u8 cpl = 0;

@@ -250,11 +250,11 @@ AcpiTables AcpiTables::located_at(u64 address) const {
   return t;
 }
 
-u64 place_acpi_tables(mmu::MachineMemory& memory, const AcpiTables& tables) {
+u64 place_acpi_tables(mmu::PhysicalMemory& memory, const AcpiTables& tables) {
   const u64 rsdp = boot::kFirmwareBegin, block = rsdp + 64;
   const AcpiTables t = tables.located_at(block);
   if (block + t.tables.size() > boot::kFirmwareEnd) throw std::runtime_error("the ACPI tables do not fit into 128 KiB");
-  if (!memory.write(MachineAddr(block), t.tables) || !memory.write(MachineAddr(rsdp), t.rsdp)) {
+  if (!memory.write(PhysAddr(block), t.tables) || !memory.write(PhysAddr(rsdp), t.rsdp)) {
     throw std::runtime_error("the ACPI tables belong at 0xe0000, where no memory is installed");
   }
   return rsdp;

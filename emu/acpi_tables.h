@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/types.h"
-#include "mmu/memory.h"
+#include "mmu/physical_memory.h"
 
 namespace nestwalk::emu {
 
@@ -67,7 +67,7 @@ AcpiTables build_acpi_tables(const AcpiOptions& options);
 
 /// Puts the RSDP at the beginning of the firmware area (0xe0000) and the tables behind it; returns the RSDP's address.
 /// Throws std::runtime_error where that area is not memory.
-u64 place_acpi_tables(mmu::MachineMemory& memory, const AcpiTables& tables);
+u64 place_acpi_tables(mmu::PhysicalMemory& memory, const AcpiTables& tables);
 
 /// The files by which QEMU's fw_cfg passes tables to firmware (QEMU docs/specs/fw_cfg.rst, "BIOS linker/loader"): tables
 /// and RSDP without a place, and the script that gives them one.

@@ -54,6 +54,8 @@ Board::Board(Machine& m, sim::Settings& settings)
           [&m] { m.stop(cpu::Stop::power_off); }, [&m] { m.stop(cpu::Stop::reset); }),
       keyboard_(
           router_, [](bool) {}, [&m] { m.stop(cpu::Stop::reset); }),
+      x87_error_(router_, [&m] { m.cpu_->ignore_x87_error(); }),
+      vga_(m.clock_),
       fw_cfg_(m.memory_),
       debug_console_([&m](u8 byte) {
         if (m.on_debug_output) m.on_debug_output(byte);
@@ -86,7 +88,9 @@ void Board::map_ports() {
   ports_.map(0xa0, 0xa1, pic_.slave());
   ports_.map(acpi::smi_command, acpi::smi_command + 1, pm_.smi_command());
   ports_.map(0xe9, 0xe9, debug_console_);
+  ports_.map(X87Error::kPort, X87Error::kPort + 1, x87_error_);
   ports_.map(0xf4, 0xf7, debug_exit_, 4);
+  ports_.map(VgaText::kFirstPort, VgaText::kLastPort, vga_);
   ports_.map(0x3f8, 0x3ff, uart_);
   ports_.map(0x402, 0x402, firmware_console_);
   ports_.map(0x4d0, 0x4d1, pic_.elcr());
@@ -98,10 +102,11 @@ void Board::map_ports() {
 }
 
 void Board::map_windows() {
-  mmio_.map(MachineAddr(IoApic::kDefaultBase), IoApic::kWindowBytes, ioapic_, 4);
-  if (machine_.params_.hpet) mmio_.map(MachineAddr(Hpet::kDefaultBase), Hpet::kWindowBytes, hpet_, 8);
+  mmio_.map(PhysAddr(VgaText::kWindowBase), VgaText::kWindowBytes, vga_.memory(), 8);
+  mmio_.map(PhysAddr(IoApic::kDefaultBase), IoApic::kWindowBytes, ioapic_, 4);
+  if (machine_.params_.hpet) mmio_.map(PhysAddr(Hpet::kDefaultBase), Hpet::kWindowBytes, hpet_, 8);
   if (const u64 base = lapic_.window_base())
-    mmio_.map(MachineAddr(base), Lapic::kWindowBytes, lapic_, 4);
+    mmio_.map(PhysAddr(base), Lapic::kWindowBytes, lapic_, 4);
   else
     mmio_.unmap(lapic_);
 }
@@ -112,7 +117,7 @@ u64 Board::place_firmware_tables() { return place_acpi_tables(machine_.memory_, 
 
 void Board::prepare(const boot::BootRequest& request, bool as_firmware) {
   u64 below = 0, above = 0;
-  for (const boot::MemorySpan& s : boot::pc_installed_memory(machine_.params_.memory))
+  for (const boot::MemorySpan& s : boot::pc_installed_memory(machine_.bytes_))
     if (s.begin >= boot::kFourGiB)
       above += s.bytes;
     else
@@ -120,7 +125,7 @@ void Board::prepare(const boot::BootRequest& request, bool as_firmware) {
   rtc_.set_memory(below, above);
   fw_cfg_.add_u16(FwCfg::nb_cpus, 1);
   fw_cfg_.add_u16(FwCfg::max_cpus, 1);
-  fw_cfg_.add_u64(FwCfg::ram_size, machine_.params_.memory);
+  fw_cfg_.add_u64(FwCfg::ram_size, machine_.bytes_);
   fw_cfg_.add_u16(FwCfg::nographic, 1);
   std::vector<u8> map;
   for (const boot::E820Entry& e : request.map.entries()) {
@@ -141,7 +146,7 @@ void Board::prepare(const boot::BootRequest& request, bool as_firmware) {
 
 void Board::reset() {
   for (Device* d : std::initializer_list<Device*>{&lapic_, &ioapic_, &pic_, &pit_, &rtc_, &uart_, &hpet_, &pm_, &keyboard_,
-                                                  &pci_, &fw_cfg_, &post_})
+                                                  &x87_error_, &pci_, &vga_, &fw_cfg_, &post_})
     d->reset();
   map_windows();
 }

@@ -21,6 +21,8 @@
 #include "emu/devices/port_bus.h"
 #include "emu/devices/rtc.h"
 #include "emu/devices/uart16550.h"
+#include "emu/devices/vga_text.h"
+#include "emu/devices/x87_error.h"
 #include "sim/settings.h"
 
 namespace nestwalk::emu {
@@ -34,6 +36,8 @@ class Board {
   PortBus& ports() { return ports_; }
   MmioBus& mmio() { return mmio_; }
   Lapic& lapic() { return lapic_; }
+  X87Error& x87_error() { return x87_error_; }
+  const VgaText& vga() const { return vga_; }
 
   /// Writes the ACPI tables into the firmware area; returns the RSDP's address.
   u64 place_firmware_tables();
@@ -64,9 +68,11 @@ class Board {
   Hpet hpet_;
   AcpiPm pm_;
   Keyboard8042 keyboard_;
+  X87Error x87_error_;
   PciHost pci_;
   HostBridge440fx host_bridge_;
   IsaBridgePiix3 isa_bridge_;
+  VgaText vga_;
   FwCfg fw_cfg_;
   DebugConsole debug_console_;
   DebugConsole firmware_console_;

@@ -9,7 +9,7 @@
 #include "cpu/timing.h"
 #include "emu/cli.h"
 #include "emu/exit_status.h"
-#include "emu/machine.h"
+#include "emu/host.h"
 #include "emu/run_params.h"
 #include "emu/tracing.h"
 #include "mmu/model.h"
@@ -79,7 +79,8 @@ int describe_command(const std::vector<std::string>& arguments) {
     }
   if (vm.count("set"))
     for (const std::string& s : vm["set"].as<std::vector<std::string>>()) settings.set(s);
-  Machine machine(settings);
+  Host host(settings);
+  Machine& machine = host.machine();
   RunParams().declare(settings.section("run"));
   const Tracing tracing(settings, machine);
   bool any = false;

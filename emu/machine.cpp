@@ -41,23 +41,15 @@ void MachineParams::declare(sim::Settings& settings) {
   settings.section("core").field("model", core, "core timing model (`nestwalk models` lists them)");
 }
 
-Machine::Machine(sim::Settings& settings)
-    : clock_([&] {
-        params_.declare(settings);
-        return sim::Clock(params_.guest_clock, params_.hz);
-      }()) {
-  images_.declare(settings.section("guest"));
-  for (const boot::MemorySpan& span : boot::pc_installed_memory(params_.memory))
-    memory_.install(MachineAddr(span.begin), span.bytes);
-  caches_ = std::make_unique<mmu::DataCaches>(settings.section("cache"), params_.seed + 2);
-  const bool by_line = caches_->model() == mmu::CacheModel::full;
-  filter_ = std::make_unique<mmu::Filter>(by_line ? caches_->line_shift() : kPageShift);
-  filter_->enabled = !params_.exact;
-  caches_->set_access_counts(&counts_);
-  caches_->set_listener(&filter_->cache_owners());
-  const mmu::ModelParts parts{settings, memory_, *caches_, counts_, filter_->tlb_owners(), params_.seed};
-  model_ = mmu::Models::instance().make(params_.model, parts);
-  port_ = std::make_unique<mmu::Port>(*model_, *caches_, memory_, *filter_, counts_, clock_);
+Machine::Machine(const Home& home)
+    : params_(home.params),
+      core_(home.core),
+      space_(home.space),
+      memory_(space_ ? static_cast<mmu::PhysicalMemory&>(*space_) : home.memory),
+      bytes_(home.bytes),
+      clock_(params_.guest_clock, params_.hz) {
+  sim::Settings& settings = home.settings;
+  port_ = std::make_unique<mmu::Port>(*core_.model, core_.caches, home.memory, core_.filter, core_.counts, clock_);
   settings.section("mmu").field("mmio_cycles", port_->mmio_cycles, {0, 1'000'000, "cycles"},
                                 "cost of one device register access");
   cpuid_ = std::make_unique<cpu::Cpuid>(settings, params_.hz);
@@ -67,13 +59,12 @@ Machine::Machine(sim::Settings& settings)
   timing_ = cpu::Cores::instance().make(params_.core, settings);
   cpu_ = std::make_unique<cpu::Cpu>(*port_, clock_, *this, *cpuid_, *timing_, params_.seed + 3);
   board_ = std::make_unique<Board>(*this, settings);
-  memory_.set_bus(&board_->mmio());
+  port_->set_bus(&board_->mmio());
   port_->declare(stats_);
-  model_->declare(stats_);
-  caches_->declare(stats_);
+  if (space_) space_->declare(stats_);
 }
 
-Machine::~Machine() { memory_.set_bus(nullptr); }
+Machine::~Machine() = default;
 
 // ---- loading -----------------------------------------------------------------------------------------------------------
 
@@ -98,7 +89,7 @@ void Machine::boot() {
   request.kernel = {images_.kernel, files_["kernel"]};
   if (!images_.initrd.empty()) request.modules.push_back({{images_.initrd, files_["initrd"]}, ""});
   request.command_line = images_.append;
-  request.map = boot::pc_memory_map(params_.memory);
+  request.map = boot::pc_memory_map(bytes_);
   boot::BootState state;
   switch (images_.format) {
     case GuestImages::Format::automatic:
@@ -131,13 +122,32 @@ Stop Machine::run(u64 limit) {
 
 void Machine::stop(Stop why) { cpu_->stop(why); }
 void Machine::type(std::string_view bytes) { board_->type(bytes); }
+std::string Machine::screen() const { return board_->vga().text(); }
 
 // ---- what the processor asks
 // ---------------------------------------------------------------------------------------------
 
-u64 Machine::io_read(u16 port, unsigned bytes) { return board_->ports().read(port, bytes); }
-void Machine::io_write(u16 port, u64 value, unsigned bytes) { board_->ports().write(port, value, bytes); }
-int Machine::acknowledge_interrupt() { return board_->lapic().acknowledge(); }
+/// What a hypervisor intercepts costs an exit; a bare machine knows none.
+void Machine::intercept(mmu::Exit why) {
+  if (!space_) return;
+  Bill& bill = port_->fresh_bill();
+  space_->exit(why, bill);
+  core_.model->left(*space_, bill);
+  port_->pay(bill);
+}
+
+u64 Machine::io_read(u16 port, unsigned bytes) {
+  intercept(mmu::Exit::io);
+  return board_->ports().read(port, bytes);
+}
+void Machine::io_write(u16 port, u64 value, unsigned bytes) {
+  intercept(mmu::Exit::io);
+  board_->ports().write(port, value, bytes);
+}
+int Machine::acknowledge_interrupt() {
+  intercept(mmu::Exit::interrupt);
+  return board_->lapic().acknowledge();
+}
 bool Machine::apic_read(u32 msr, u64& value) { return board_->lapic().read_msr(msr, value); }
 bool Machine::apic_write(u32 msr, u64 value) { return board_->lapic().write_msr(msr, value); }
 u64 Machine::task_priority() { return board_->lapic().task_priority(); }
@@ -145,6 +155,8 @@ void Machine::set_task_priority(u64 value) { board_->lapic().set_task_priority(s
 void Machine::magic(u32 command, u64 argument) {
   if (on_magic) on_magic(command, argument);
 }
+void Machine::x87_error() { board_->x87_error().raise(); }
+
 void Machine::tsc_changed() {
   if (board_) board_->lapic().tsc_changed();
 }

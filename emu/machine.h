@@ -1,5 +1,5 @@
-// A PC: one processor behind its MMU model, memory, and the devices that kernels look for. Built from settings alone; two
-// machines in one process do not know of each other.
+// A PC: one processor, memory, and the devices that kernels look for. It runs on a core, alone (then all memory is its own,
+// and physical addresses are machine addresses) or as a virtual machine in memory that a hypervisor backs.
 #pragma once
 
 #include <functional>
@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "cpu/cpu.h"
+#include "emu/core.h"
 #include "emu/guest_image.h"
-#include "mmu/data_cache.h"
-#include "mmu/filter.h"
 #include "mmu/port.h"
 #include "sim/settings.h"
 #include "sim/stats.h"
+#include "vmm/space.h"
 
 namespace nestwalk::emu {
 
@@ -36,10 +36,21 @@ struct MachineParams {
   void declare(sim::Settings& settings);
 };
 
+/// Where a machine lives.
+struct Home {
+  sim::Settings& settings;
+  const MachineParams& params;
+  mmu::MachineMemory& memory;  ///< the host's, installed
+  Core& core;
+  vmm::Space* space = nullptr;  ///< guest-physical memory of a virtual machine; nullptr: a bare one
+  u64 bytes = 0;                ///< of the machine's own memory
+};
+
 class Machine final : public cpu::Platform {
  public:
-  /// Declares and reads every key of a machine. Throws sim::ConfigError. Memory is reserved, not touched.
-  explicit Machine(sim::Settings& settings);
+  /// Declares and reads every key of a machine but those of MachineParams and its core. Throws sim::ConfigError. The core's
+  /// model has entered `home.space`.
+  explicit Machine(const Home& home);
   ~Machine() override;
 
   /// Loads the guest and puts the processor at its entry. Throws boot::BootError or sim::ConfigError.
@@ -55,8 +66,12 @@ class Machine final : public cpu::Platform {
   std::function<void(u32 command, u64 argument)> on_magic;
   std::function<void(const std::string&)> on_note;
   std::function<void()> on_poll;
+  /// Others wait for the core: HLT gives it away (run returns Stop::asleep) instead of letting time pass.
+  bool shares_core = false;
   /// Bytes for the serial line, as if typed.
   void type(std::string_view bytes);
+  /// What the VGA shows now: 25 lines of text in UTF-8.
+  std::string screen() const;
 
   const MachineParams& params() const { return params_; }
   GuestImages& images() { return images_; }
@@ -64,7 +79,8 @@ class Machine final : public cpu::Platform {
   sim::Clock& clock() { return clock_; }
   cpu::Cpu& cpu() { return *cpu_; }
   mmu::Port& port() { return *port_; }
-  mmu::MachineMemory& memory() { return memory_; }
+  Core& core() { return core_; }
+  vmm::Space* space() { return space_; }
   /// Value that the guest wrote to the debug-exit port.
   u32 exit_value() const { return exit_value_; }
   /// Role and digest (XXH3, 128 bits) of the images loaded.
@@ -74,6 +90,8 @@ class Machine final : public cpu::Platform {
   static std::vector<std::pair<std::string, std::vector<std::string>>> named_choices();
 
   // cpu::Platform
+  void intercept(mmu::Exit why) override;
+  bool may_let_time_pass() override { return !shares_core; }
   u64 io_read(u16 port, unsigned bytes) override;
   void io_write(u16 port, u64 value, unsigned bytes) override;
   int acknowledge_interrupt() override;
@@ -82,6 +100,7 @@ class Machine final : public cpu::Platform {
   u64 task_priority() override;
   void set_task_priority(u64 value) override;
   void magic(u32 command, u64 argument) override;
+  void x87_error() override;
   void tsc_changed() override;
   void poll() override;
   void note(const std::string& line) override;
@@ -90,17 +109,16 @@ class Machine final : public cpu::Platform {
   friend class Board;
   void boot();
 
-  MachineParams params_;
+  const MachineParams& params_;
+  Core& core_;
+  vmm::Space* space_;
+  mmu::PhysicalMemory& memory_;
+  u64 bytes_;
   GuestImages images_;
   std::map<std::string, std::vector<u8>> files_;
   std::vector<std::pair<std::string, std::string>> digests_;
   sim::Stats stats_;
   sim::Clock clock_;
-  mmu::MachineMemory memory_;
-  tlb::AccessCounts counts_;
-  std::unique_ptr<mmu::DataCaches> caches_;
-  std::unique_ptr<mmu::Filter> filter_;
-  std::unique_ptr<mmu::MmuModel> model_;
   std::unique_ptr<mmu::Port> port_;
   std::unique_ptr<cpu::Cpuid> cpuid_;
   std::unique_ptr<cpu::CoreTiming> timing_;

@@ -1,4 +1,4 @@
-// `nestwalk run`: one machine, one guest, one report.
+// `nestwalk run`: one host, its machines and their guests, a report of each.
 #include <fmt/format.h>
 
 #include <atomic>
@@ -11,9 +11,10 @@
 #include "emu/cli.h"
 #include "emu/console.h"
 #include "emu/exit_status.h"
-#include "emu/machine.h"
-#include "emu/region.h"
+#include "emu/guest_run.h"
+#include "emu/host.h"
 #include "emu/run_params.h"
+#include "emu/screen_file.h"
 #include "emu/tracing.h"
 #include "report/json.h"
 #include "report/output.h"
@@ -36,14 +37,14 @@ constexpr const char* kText =
 std::atomic<bool> interrupted = false;
 void on_signal(int) { interrupted.store(true); }
 
-/// Asks the core now and then to look at the host: input, signals, progress. It changes nothing in the guest by itself.
+/// Asks the cores now and then to look at the host: input, signals, progress. It changes nothing in the guest by itself.
 class Ticker {
  public:
-  explicit Ticker(cpu::Cpu& cpu)
-      : thread_([this, &cpu] {
+  explicit Ticker(Host& host)
+      : thread_([this, &host] {
           while (!done_.load()) {
             std::this_thread::sleep_for(std::chrono::milliseconds(20));
-            cpu.request_poll();
+            for (std::size_t n = 0; n < host.size(); ++n) host.machine(n).cpu().request_poll();
           }
         }) {}
   ~Ticker() {
@@ -60,20 +61,20 @@ class Run {
  public:
   Run(sim::Settings& settings, const po::variables_map& vm)
       : settings_(settings),
-        machine_(settings),
-        region_(machine_.stats()),
+        host_(settings),
         console_(vm.count("no-input") ? Console::Input::none : Console::Input::standard) {
     params_.declare(settings.section("run"));
-    tracing_ = std::make_unique<Tracing>(settings, machine_);
+    attached_ = attached(vm);
+    tracing_ = std::make_unique<Tracing>(settings, host_.machine(attached_));
     settings.refuse_unknown();
-    if (vm.count("out")) out_.emplace(vm["out"].as<std::string>());
+    if (vm.count("screen")) screen_.emplace(vm["screen"].as<std::string>());
+    for (std::size_t n = 0; n < host_.size(); ++n)
+      guests_.push_back(std::make_unique<GuestRun>(host_, host_.tenant(n), settings, params_, n == attached_ ? &console_ : nullptr));
+    if (vm.count("out")) open_output(vm["out"].as<std::string>());
     tracing_->open(out_ ? &*out_ : nullptr);
-    machine_.on_output = [this](u8 b) { console_.put(b); };
-    machine_.on_debug_output = [this](u8 b) { console_.put(b); };
-    machine_.on_note = [](const std::string& line) { fmt::print(stderr, "nestwalk: {}\n", line); };
-    machine_.on_magic = [this](u32 command, u64 argument) { magic(command, argument); };
-    machine_.on_poll = [this] { poll(); };
-    machine_.load(machine_.images());
+    for (std::size_t n = 0; n < host_.size(); ++n) host_.machine(n).on_poll = [this] { poll(); };
+    host_.on_limit = [this](Tenant& t) { guests_[t.number]->at_limit(); };
+    host_.load();
   }
 
   int go() {
@@ -83,126 +84,105 @@ class Run {
     sigaction(SIGTERM, &action, nullptr);
     signal(SIGPIPE, SIG_IGN);
     started_ = std::chrono::steady_clock::now();
-    Stop why;
     {
-      const Ticker ticker(machine_.cpu());
-      why = run_to_end();
+      const Ticker ticker(host_);
+      host_.run();
     }
     console_.flush();
-    region_.end();
     tracing_->close();
-    report(why);
-    return status_of(why);
+    if (screen_) screen_->write(host_.machine(attached_).screen());
+    report();
+    return status();
   }
 
  private:
-  Stop run_to_end() {
-    const u64 end = params_.max_instructions ? params_.max_instructions : std::numeric_limits<u64>::max();
-    // Stops on the way, in order; what is due at the same instruction happens before the run goes on.
-    while (true) {
-      const u64 now = machine_.clock().instructions;
-      if (now >= end) return Stop::limit;
-      u64 next = end;
-      if (params_.roi_start > now) next = std::min(next, params_.roi_start);
-      if (params_.roi_stop > now) next = std::min(next, params_.roi_stop);
-      const Stop why = machine_.run(next);
-      if (why != Stop::limit) return why;
-      const u64 there = machine_.clock().instructions;
-      if (params_.roi_start && there == params_.roi_start) region_.begin();
-      if (params_.roi_stop && there == params_.roi_stop) region_.end();
+  /// The machine that has the terminal: --vm NAME, otherwise the first.
+  std::size_t attached(const po::variables_map& vm) {
+    if (!vm.count("vm")) return 0;
+    const std::string name = vm["vm"].as<std::string>();
+    std::vector<std::string> names;
+    for (std::size_t n = 0; n < host_.size(); ++n) {
+      if (host_.tenant(n).name == name) return n;
+      names.push_back(host_.tenant(n).name);
     }
+    throw sim::ConfigError(fmt::format("--vm {}: there is no such virtual machine; there are: {}", name, fmt::join(names, ", ")));
   }
 
-  /// Commands of guests/nestwalk.h.
-  void magic(u32 command, u64 argument) {
-    switch (command) {
-      case 1: region_.begin(); break;
-      case 2: region_.end(); break;
-      case 3: region_.restart(); break;
-      case 4:
-        ++dumps_;
-        if (out_) write_report(fmt::format("dump-{}.", dumps_), head(fmt::format("dump {}", dumps_)), current());
-        break;
-      case 5: markers_.emplace_back(argument, machine_.clock().instructions); break;
-      default: break;  // an ordinary `xchg %bx,%bx`
+  void open_output(const std::string& path) {
+    out_.emplace(path);
+    for (std::size_t n = 0; n < host_.size(); ++n) {
+      const std::string& name = host_.tenant(n).name;
+      guests_[n]->set_output(name.empty() ? *out_ : report::OutputFolder(path + "/" + name));
     }
   }
 
   void poll() {
-    if (interrupted.load()) machine_.stop(Stop::user_quit);
-    if (machine_.cpu().s.halted && console_.is_terminal()) {
+    if (interrupted.load()) host_.stop(Stop::user_quit);
+    Machine& machine = host_.machine(attached_);
+    if (host_.size() == 1 && machine.cpu().s.halted && console_.is_terminal()) {
       console_.flush();
       console_.wait(20);
     }
-    if (const std::string typed = console_.take_input(); !typed.empty()) machine_.type(typed);
-    if (console_.quit()) machine_.stop(Stop::user_quit);
+    if (const std::string typed = console_.take_input(); !typed.empty()) machine.type(typed);
+    if (console_.quit()) host_.stop(Stop::user_quit);
     if (++polls_ % 5 == 0) console_.flush();  // a prompt has no newline
   }
 
-  sim::Snapshot current() const { return region_.intervals() ? region_.inside() : region_.whole(); }
-
-  report::Head head(const std::string& region) const {
-    report::Head h;
-    h.version = version_text();
-    h.seed = machine_.params().seed;
-    h.region = region;
-    h.images = machine_.digests();
-    h.take_config(settings_);
-    for (const auto& [number, at] : markers_)
-      h.facts.emplace_back(fmt::format("marker {}", number), fmt::format("at instruction {}", at));
-    return h;
-  }
-
-  void write_report(const std::string& prefix, const report::Head& h, const sim::Snapshot& s) {
-    out_->write(prefix + "stats.json", report::stats_json(h, machine_.stats(), s));
-    out_->write(prefix + "summary.txt", report::summary(h, machine_.stats(), s));
-  }
-
-  void report(Stop why) {
-    const bool roi = region_.intervals() != 0;
-    report::Head h = head(roi ? "region of interest" : "whole run");
-    h.facts.emplace_back(kEndedFact, ended_by(why));
-    if (roi) h.facts.emplace_back("intervals", std::to_string(region_.intervals()));
+  void report() {
+    for (auto& g : guests_) g->finish();
     if (out_) {
-      write_report("", h, current());
-      if (roi) {
-        report::Head w = h;
-        w.region = "whole run";
-        write_report("whole-", w, region_.whole());
-      }
+      if (host_.size() > 1 || !host_.tenant(0).name.empty()) write_host_report();
       out_->write("config.ini", settings_.effective());
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-    fmt::print(stderr,
-               "\nnestwalk: {}: {} instructions, {} cycles, {:.1f} s on this host ({:.1f} million instructions a second)\n",
-               ended_by(why), machine_.clock().instructions, machine_.clock().cycles, seconds,
-               static_cast<double>(machine_.clock().instructions) / seconds / 1e6);
+    u64 all = 0;
+    for (std::size_t n = 0; n < host_.size(); ++n) {
+      const sim::Clock& clock = host_.machine(n).clock();
+      all += clock.instructions;
+      const std::string& name = host_.tenant(n).name;
+      fmt::print(stderr, "\nnestwalk: {}{}{}: {} instructions, {} cycles, {:.1f} s on this host ({:.1f} million instructions a second)",
+                 name, name.empty() ? "" : ": ", guests_[n]->ended(), clock.instructions, clock.cycles, seconds,
+                 static_cast<double>(clock.instructions) / seconds / 1e6);
+    }
+    if (host_.size() > 1)
+      fmt::print(stderr, "\nnestwalk: all together: {} instructions, {:.1f} million instructions a second", all,
+                 static_cast<double>(all) / seconds / 1e6);
+    fmt::print(stderr, "\n");
     if (out_) fmt::print(stderr, "nestwalk: report in {} (summary.txt, stats.json, config.ini)\n", out_->path());
   }
 
-  int status_of(Stop why) const {
-    switch (why) {
-      case Stop::power_off:
-      case Stop::limit: return kOk;
-      case Stop::debug_exit: return static_cast<int>(machine_.exit_value() & 0xff);
-      case Stop::triple_fault: return kTripleFault;
-      case Stop::reset: return kReset;
-      case Stop::halted_forever: return kHaltedForever;
-      case Stop::user_quit: return kInterrupted;
-      case Stop::none: break;
+  void write_host_report() {
+    report::Head h;
+    h.version = version_text();
+    h.seed = host_.params().seed;
+    h.take_config(settings_);
+    for (std::size_t n = 0; n < host_.size(); ++n) h.facts.emplace_back("vm." + host_.tenant(n).name, guests_[n]->ended());
+    const sim::Snapshot s = host_.stats().snapshot();
+    out_->write("stats.json", report::stats_json(h, host_.stats(), s));
+    out_->write("summary.txt", report::summary(h, host_.stats(), s));
+  }
+
+  /// One machine's own status; of several 0 when all ended well, and kSomeFailed when their neighbours went on without some.
+  int status() const {
+    if (guests_.size() == 1) return guests_[0]->status();
+    bool failed = false;
+    for (const auto& g : guests_) {
+      if (g->status() == kInterrupted) return kInterrupted;
+      failed |= g->status() != kOk;
     }
-    return kInternal;
+    return failed ? kSomeFailed : kOk;
   }
 
   sim::Settings& settings_;
-  Machine machine_;
+  Host host_;
   RunParams params_;
-  Region region_;
   Console console_;
+  std::size_t attached_ = 0;
   std::unique_ptr<Tracing> tracing_;
+  std::vector<std::unique_ptr<GuestRun>> guests_;
   std::optional<report::OutputFolder> out_;
-  std::vector<std::pair<u64, u64>> markers_;
-  unsigned dumps_ = 0, polls_ = 0;
+  std::optional<ScreenFile> screen_;
+  unsigned polls_ = 0;
   std::chrono::steady_clock::time_point started_;
 };
 
@@ -224,7 +204,9 @@ int run_command(const std::vector<std::string>& arguments) {
   add("roi-stop", po::value<std::string>(), "end it after N retired instructions (key run.roi_stop)");
   add("trace", po::value<std::string>(), "write a trace to --out: accesses, walks or instructions (key trace.what)");
   add("exact", "switch the L0 filter off (key run.exact)");
+  add("screen", po::value<std::string>(), "write the VGA text screen to this file at the end");
   add("no-input", "do not read standard input");
+  add("vm", po::value<std::string>(), "the virtual machine that has the terminal (default: the first)");
   add("disk", po::value<std::string>(), "not available yet: there is no disk controller");
   po::positional_options_description positional;
   positional.add("positional", -1);

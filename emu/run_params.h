@@ -33,6 +33,9 @@ constexpr const char* ended_by(cpu::Stop why) {
     case Stop::limit: return "the instruction limit was reached";
     case Stop::halted_forever: return "the guest halted and nothing will wake it";
     case Stop::user_quit: return "interrupted by the user";
+    case Stop::crashed: return "the host has no memory left for the guest";
+    case Stop::asleep:
+    case Stop::preempted:
     case Stop::none: break;
   }
   return "running";

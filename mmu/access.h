@@ -13,12 +13,14 @@ struct Access {
   Side side = Side::load;
   bool user = false;      ///< user-mode access (CPL 3, and not implicit)
   bool implicit = false;  ///< implicit supervisor access (GDT, IDT, TSS, ...): SMAP ignores EFLAGS.AC (SDM vol. 3, 4.6.1)
+  u8 bytes = 1;           ///< of the access that lie on this page, at most 64
 };
 
 /// The registers that decide how a linear address is translated (SDM vol. 3, 4.1).
 struct PagingState {
   u64 cr0 = 0, cr3 = 0, cr4 = 0, efer = 0;
   u64 pdpte[4] = {};           ///< loaded by MOV CR3 under PAE paging
+  u32 pkru = 0;                ///< counts under CR4.PKE in IA-32e mode (SDM vol. 3, 4.6.2)
   bool ac = false;             ///< EFLAGS.AC: with SMAP, explicit supervisor accesses to user pages
   u8 physical_width = 39;      ///< MAXPHYADDR
   bool gigabyte_pages = true;  ///< CPUID.80000001H:EDX.Page1GB
@@ -46,6 +48,10 @@ constexpr PagingMode mode_of(const PagingState& s) {
   if (!(s.efer & efer::lma)) return PagingMode::pae;
   return s.cr4 & cr4::la57 ? PagingMode::five_level : PagingMode::four_level;
 }
+/// The protection keys in force: 0, which denies nothing, where they do not apply.
+constexpr u32 keys_of(const PagingState& s) {
+  return (s.cr4 & cr4::pke) && (s.efer & efer::lma) && (s.cr0 & cr0::pg) ? s.pkru : 0;
+}
 constexpr u16 pcid_of(const PagingState& s) { return s.cr4 & cr4::pcide ? static_cast<u16>(s.cr3 & 0xfff) : u16{0}; }
 
 /// What the guest asked to forget (SDM vol. 3, 4.10.4). One data type for all sources.
@@ -59,7 +65,8 @@ struct Invalidation {
   };
   Kind kind = Kind::all;
   LinearAddr address;
-  u16 pcid = 0;
+  u16 pcid = 0;            ///< inside a model: a context, tlb::kVpidMask included
+  bool by_mov_cr = false;  ///< a consequence of MOV to CR0, CR3 or CR4, and not an instruction of its own
 };
 
 }  // namespace nestwalk::mmu

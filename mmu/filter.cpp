@@ -14,14 +14,15 @@ u64 Filter::context_of(const PagingState& s) {
   const u64 controls = (s.cr0 & (cr0::pg | cr0::wp)) | (s.cr4 & (cr4::pae | cr4::la57 | cr4::pge | cr4::pse)) << 32 |
                        (s.cr4 & (cr4::smep | cr4::smap | cr4::pcide)) << 32 | (s.efer & (efer::nxe | efer::lma));
   const u16 pcid = pcid_of(s);
+  const u32 keys = keys_of(s);
   for (std::size_t i = 0; i < groups_.size(); ++i)
-    if (groups_[i].controls == controls && groups_[i].pcid == pcid) return i * 3;
+    if (groups_[i].controls == controls && groups_[i].pcid == pcid && groups_[i].keys == keys) return i * 3;
   constexpr std::size_t kGroups = 21;  // 3 variants each in the 6 bits below a line address; 63 stays for kNoKey
   if (groups_.size() == kGroups) {
     drop_all();
     groups_.clear();
   }
-  groups_.push_back({controls, pcid});
+  groups_.push_back({controls, pcid, keys});
   return (groups_.size() - 1) * 3;
 }
 

@@ -83,6 +83,7 @@ class Filter {
   struct Group {
     u64 controls;
     u16 pcid;
+    u32 keys;  ///< PKRU: writing it changes the context and flushes nothing
   };
   std::vector<Group> groups_;
 };

@@ -1,7 +1,7 @@
 // Table formats as compile-time descriptions: entry width, levels, index extraction, leaf test, reserved bits, rights.
 // Legacy32 is SDM vol. 3, 4.3 (with PSE and PSE-36), Pae 4.4, Ia32e<4> and Ia32e<5> 4.5; their rights and error codes are
-// 4.6 and 4.7, accessed and dirty 4.8; Ept is 29.3 ("The Extended Page Table Mechanism"). mmu/walk.h walks them all.
-// Protection keys (4.6.2) are not applied.
+// 4.6 and 4.7, accessed and dirty 4.8; Ept and Ept5 are 29.3 ("The Extended Page Table Mechanism"). mmu/walk.h walks them all.
+// Protection keys (4.6.2) belong to 4- and 5-level paging.
 #pragma once
 
 #include <concepts>
@@ -31,6 +31,7 @@ struct Rules {
   bool ac = false;             ///< EFLAGS.AC
   bool report_fetch = false;   ///< error code bit I/D exists
   bool accessed_dirty = true;  ///< EPTP bit 6; always so in the other formats
+  u32 keys = 0;                ///< PKRU, where protection keys apply
   bool execute_only = true;    ///< EPT: entries with X alone are allowed (IA32_VMX_EPT_VPID_CAP bit 0)
 
   static constexpr Rules of(const PagingState& s) {
@@ -46,6 +47,7 @@ struct Rules {
     r.smep = s.cr4 & cr4::smep;
     r.smap = s.cr4 & cr4::smap;
     r.ac = s.ac;
+    r.keys = keys_of(s);
     r.report_fetch = r.smep || ((s.cr4 & cr4::pae) && r.nxe);
     return r;
   }
@@ -86,6 +88,7 @@ concept TableFormat = requires(u64 v, unsigned level, bool leaf, Access access, 
   { F::frame(v, level) } -> std::same_as<u64>;  // address of the page a leaf maps
   { F::is_global(v, rules) } -> std::same_as<bool>;
   { F::has_accessed_dirty(rules) } -> std::same_as<bool>;
+  { F::protection_key(v) } -> std::same_as<u8>;  // of a leaf; 0 in formats that have none
   { F::allows(rights, access, rules) } -> std::same_as<bool>;
   { F::fault(Refusal{}, v, access, rights, rules) } -> std::same_as<Fault>;
 };
@@ -106,6 +109,8 @@ struct LinearFormat {
                            (e & kNoExecute ? 0 : right::execute));
   }
 
+  static constexpr u8 protection_key(u64) { return 0; }
+
   /// SDM vol. 3, 4.6.1, with the rights of the whole translation.
   static constexpr bool allows(u8 rights, Access a, const Rules& r) {
     if (a.side == Side::fetch && !(rights & right::execute)) return false;
@@ -116,6 +121,14 @@ struct LinearFormat {
     if (a.side == Side::fetch) return !(r.smep && (rights & right::user));
     if (r.smap && (rights & right::user) && (a.implicit || !r.ac)) return false;
     return a.side != Side::store || (rights & right::write) || !r.write_protect;
+  }
+
+  /// 4.6.2: AD and WD of the page's key, for data accesses to user-mode addresses.
+  static constexpr bool key_denies(u8 key, u8 rights, Access a, const Rules& r) {
+    if (!r.keys || !(rights & right::user) || a.side == Side::fetch) return false;
+    const u32 denied = r.keys >> (2 * key);
+    if (denied & 1) return true;
+    return (denied & 2) && a.side == Side::store && (a.user || r.write_protect);
   }
 
   /// #PF and its error code (4.7).
@@ -195,15 +208,17 @@ requires(Levels == 4 || Levels == 5) struct Ia32e : LinearFormat, WideEntries {
   }
   static constexpr u64 table(u64 e) { return e & kAddress; }
   static constexpr u64 frame(u64 e, unsigned level) { return e & kAddress & ~low_mask(shift(level)); }
+  static constexpr u8 protection_key(u64 e) { return static_cast<u8>(bits(e, 62, 59)); }
 };
 
-/// Extended page tables with a page-walk length of 4 (29.3.2): guest-physical addresses, R/W/X, A and D where enabled.
-struct Ept : WideEntries {
-  static constexpr unsigned kLevels = 4;
+/// Extended page tables with a page-walk length of 4 or 5 (29.3.2): guest-physical addresses, R/W/X, A and D where enabled.
+template <unsigned Levels>
+requires(Levels == 4 || Levels == 5) struct EptOf : WideEntries {
+  static constexpr unsigned kLevels = Levels;
   static constexpr u64 kAccessed = 0x100, kDirty = 0x200, kPageSize = 0x80;
   static constexpr u64 kAddress = LinearFormat::kAddress;
 
-  static constexpr bool in_range(u64 address) { return address < bit(48); }
+  static constexpr bool in_range(u64 address) { return address < bit(12 + 9 * Levels); }
   static constexpr WalkStart root(const Root& r, u64) { return {r.table & kAddress, kLevels, right::all}; }
   static constexpr bool present(u64 e) { return e & 7; }
   static constexpr bool is_leaf(u64 e, unsigned level, const Rules& r) {
@@ -222,6 +237,7 @@ struct Ept : WideEntries {
   static constexpr u64 frame(u64 e, unsigned level) { return e & kAddress & ~low_mask(shift(level)); }
   static constexpr bool is_global(u64, const Rules&) { return false; }
   static constexpr bool has_accessed_dirty(const Rules& r) { return r.accessed_dirty; }
+  static constexpr u8 protection_key(u64) { return 0; }
   static constexpr u8 needed(Access a) {
     return a.side == Side::load ? right::read : a.side == Side::store ? right::write : right::execute;
   }
@@ -236,8 +252,11 @@ struct Ept : WideEntries {
   }
 };
 
+using Ept = EptOf<4>;
+using Ept5 = EptOf<5>;
+
 static_assert(TableFormat<Legacy32> && TableFormat<Pae> && TableFormat<Ia32e<4>> && TableFormat<Ia32e<5>> &&
-              TableFormat<Ept>);
+              TableFormat<Ept> && TableFormat<Ept5>);
 
 /// log2 of what a leaf maps is its PageSize.
 template <TableFormat F>

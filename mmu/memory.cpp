@@ -83,6 +83,25 @@ bool MachineMemory::write(MachineAddr a, std::span<const u8> from) {
   return true;
 }
 
+void MachineMemory::clear(PhysAddr a, u64 bytes) {
+  static constexpr u8 zeros[kPageBytes] = {};
+  for (u64 at = a.value, end = a.value + bytes; at < end;) {
+    const u64 count = std::min(end - at, kPageBytes - (at & kPageMask));
+    if (std::memcmp(host(MachineAddr(at)), zeros, count) != 0) write(MachineAddr(at), {zeros, count});
+    at += count;
+  }
+}
+
+bool MachineMemory::install_rom(PhysAddr a, std::span<const u8> bytes) {
+  if (!has(a)) install(MachineAddr(a.value), bytes.size(), false);
+  for (u64 done = 0; done < bytes.size(); done += kPageBytes) {
+    u8* const page = host(MachineAddr(a.value + done));
+    if (!page) return false;
+    std::memcpy(page, &bytes[done], std::min<u64>(kPageBytes, bytes.size() - done));
+  }
+  return true;
+}
+
 bool MachineMemory::holds_code(MachineAddr a) const {
   if (!host(a)) return false;
   find(a);

@@ -1,5 +1,5 @@
-// Machine memory as processor, walker and devices see it: ranges of real bytes, and a bus for everything else. Pages that
-// hold decoded code are marked, so that every write to them, whoever makes it, is noticed.
+// Machine memory as processor and walker see it: ranges of real bytes. Pages that hold decoded code are marked, so that
+// every write to them, whoever makes it, is noticed.
 #pragma once
 
 #include <array>
@@ -8,15 +8,16 @@
 #include <vector>
 
 #include "base/types.h"
+#include "mmu/physical_memory.h"
 
 namespace nestwalk::mmu {
 
-/// What answers for addresses that are not memory. `bytes` is 1, 2, 4 or 8.
+/// What answers for (guest-)physical addresses that are not memory. `bytes` is 1, 2, 4 or 8.
 class Bus {
  public:
   virtual ~Bus() = default;
-  virtual u64 read(MachineAddr address, unsigned bytes) = 0;
-  virtual void write(MachineAddr address, u64 value, unsigned bytes) = 0;
+  virtual u64 read(PhysAddr address, unsigned bytes) = 0;
+  virtual void write(PhysAddr address, u64 value, unsigned bytes) = 0;
 };
 
 /// Told of writes to marked pages, after the bytes have changed.
@@ -26,7 +27,7 @@ class CodeListener {
   virtual void code_written(MachineAddr address, unsigned bytes) = 0;
 };
 
-class MachineMemory {
+class MachineMemory final : public PhysicalMemory {
  public:
   struct Range {
     u64 begin = 0, end = 0;  ///< machine addresses, page aligned
@@ -36,7 +37,7 @@ class MachineMemory {
 
   /// `bytes` of anonymous memory mapped on demand, of which untouched pages cost nothing. Throws std::bad_alloc.
   MachineMemory();
-  ~MachineMemory();
+  ~MachineMemory() override;
   MachineMemory(const MachineMemory&) = delete;
   MachineMemory& operator=(const MachineMemory&) = delete;
 
@@ -65,16 +66,21 @@ class MachineMemory {
     return v;
   }
 
-  /// Pages that hold decoded code.
+  // PhysicalMemory of a bare machine, where physical addresses are machine addresses.
+  bool has(PhysAddr a) const override { return host(MachineAddr(a.value)) != nullptr; }
+  bool read(PhysAddr a, std::span<u8> to) const override { return read(MachineAddr(a.value), to); }
+  bool write(PhysAddr a, std::span<const u8> from) override { return write(MachineAddr(a.value), from); }
+  void clear(PhysAddr a, u64 bytes) override;
+  bool install_rom(PhysAddr a, std::span<const u8> bytes) override;
+
+  /// Pages that hold decoded code, of any of the listeners.
   bool holds_code(MachineAddr a) const;
   void mark_code(MachineAddr a, bool on);
-  void set_code_listener(CodeListener* l) { listener_ = l; }
+  void add_code_listener(CodeListener* l) { listeners_.push_back(l); }
+  void remove_code_listener(CodeListener* l) { std::erase(listeners_, l); }
   void code_written(MachineAddr a, unsigned bytes) {
-    if (listener_) listener_->code_written(a, bytes);
+    for (CodeListener* l : listeners_) l->code_written(a, bytes);
   }
-
-  void set_bus(Bus* bus) { bus_ = bus; }
-  Bus& bus() const { return *bus_; }
 
  private:
   u8* find(MachineAddr a) const;
@@ -82,8 +88,7 @@ class MachineMemory {
   std::vector<Range> ranges_;
   std::vector<std::vector<u8>> code_;  ///< per range, a byte per page
   mutable const Range* last_;
-  CodeListener* listener_ = nullptr;
-  Bus* bus_ = nullptr;
+  std::vector<CodeListener*> listeners_;
 };
 
 }  // namespace nestwalk::mmu

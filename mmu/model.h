@@ -16,6 +16,7 @@
 namespace nestwalk::mmu {
 
 class DataCaches;
+class Guest;
 
 /// A successful translation of one access.
 struct Translation {
@@ -26,6 +27,9 @@ struct Translation {
   u8 tlb_level = 0;               ///< level that hit, 0 when none did or paging is off
   /// For the filter: may later accesses of the same kind to this page be retired by replaying `touch`?
   bool filterable = false;
+  /// There is no memory behind the address but a device's register, at this guest-physical address in `address`.
+  bool device = false;
+  bool stores_lost = false;  ///< the virtual machine's ROM, whatever memory stands behind it
   u32 handle = 0;  ///< first-level resident, as announced to the ResidentListener
   tlb::Touch touch;
 };
@@ -46,15 +50,37 @@ class MmuModel {
   virtual ~MmuModel() = default;
 
   /// The paging state that following translations happen under. It flushes nothing: MOV CR3 and its like send an
-  /// Invalidation as well where the architecture demands one.
-  virtual void set_paging(const PagingState& state) = 0;
+  /// Invalidation as well where the architecture demands one. The bill is for designs in which a hypervisor must follow.
+  virtual void set_paging(const PagingState& state, Bill& bill) = 0;
   /// Translates; A and D bits are updated in memory as the access demands; costs go on the bill. A fault leaves neither a
   /// TLB entry of the faulting page nor a page-walk-cache entry of a not-present one.
   virtual Result<Translation> translate(LinearAddr address, Access access, Bill& bill) = 0;
   virtual void invalidate(const Invalidation& what, Bill& bill) = 0;
   virtual void declare(sim::Stats& stats) = 0;
+  /// Where an access of the processor by physical address lands (the PDPTEs that MOV CR3 loads): with a hypervisor below,
+  /// not where it says.
+  virtual Result<Translation> physical(PhysAddr address, Bill&) {
+    Translation t;
+    t.address = MachineAddr(address.value);
+    return t;
+  }
   /// Whether a debugger's question can be answered without any effect on state or counts.
   virtual Result<Translation> probe(LinearAddr address, Access access) const = 0;
+
+  // ---- designs with a hypervisor ------------------------------------------------------------------------------------
+  /// Whether TLBs are asked while the guest's paging is off, because a stage below translates all the same.
+  virtual bool translates_unpaged() const { return false; }
+  /// Whether this design runs virtual machines; one that does needs `enter` before anything is translated.
+  virtual bool needs_guest() const { return false; }
+  /// The core turns to this virtual machine (another one, or the first): its tables, its tags. `set_paging` with the
+  /// machine's state follows. Flushes what the tags do not tell apart.
+  virtual void enter(Guest&, Bill&) {}
+  /// The core left the virtual machine and entered it again for a reason that this model did not bring up itself (HLT,
+  /// CPUID, I/O, an interrupt ...): without VPIDs that flushes.
+  virtual void left(Guest&, Bill&) {}
+  /// The hypervisor has changed or taken away what backs [first, first + bytes) of a machine, page aligned: whatever
+  /// depends on the former backing goes, in tables, TLBs and page-walk caches.
+  virtual void forget(Guest&, PhysAddr /*first*/, u64 /*bytes*/, Bill&) {}
 };
 
 using Models = sim::Registry<MmuModel, const ModelParts&>;

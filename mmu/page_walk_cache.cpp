@@ -77,6 +77,10 @@ void PageWalkCaches::flush_context(u16 context) {
   flush_if([&](u64 tag) { return static_cast<u16>(tag) == context; });
 }
 
+void PageWalkCaches::flush_vpid(u16 context) {
+  flush_if([&](u64 tag) { return tlb::same_vpid(static_cast<u16>(tag), context); });
+}
+
 void PageWalkCaches::flush_all() {
   flush_if([](u64) { return true; });
 }

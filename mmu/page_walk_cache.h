@@ -45,7 +45,7 @@ class PageWalkCaches {
   }
 
   /// What the guest asked for (4.10.4.1): INVLPG forgets every entry of the PCID, INVPCID type 0 and page faults those that
-  /// would translate the address, the others everything of one PCID or of all.
+  /// would translate the address, the others everything of one PCID or of all of the VPID. `what.pcid` is a context.
   template <TableFormat F>
   void invalidate(const Invalidation& what) {
     switch (what.kind) {
@@ -56,10 +56,11 @@ class PageWalkCaches {
           flush_entry(level, what.address.value >> F::shift(level), what.pcid);
         break;
       case Invalidation::Kind::non_global:
-      case Invalidation::Kind::all: flush_all(); break;
+      case Invalidation::Kind::all: flush_vpid(what.pcid); break;
     }
   }
   void flush_context(u16 context);
+  void flush_vpid(u16 context);  ///< every PCID of the context's VPID
   void flush_all();
 
   void declare(sim::Stats& stats, const std::string& prefix = "pwc");

@@ -26,7 +26,9 @@ Port::Port(MmuModel& model, DataCaches& caches, MachineMemory& memory, Filter& f
 
 void Port::set_paging(const PagingState& state) {
   state_ = state;
-  model_.set_paging(state);
+  bill_.clear();
+  model_.set_paging(state, bill_);
+  if (bill_.total()) pay(bill_);
   base_context_ = filter_.context_of(state);
   if (observer_) observer_->paging(state);
   refresh();
@@ -38,7 +40,9 @@ void Port::set_privilege(bool user, bool ac) {
   if (ac != ac_) {
     ac_ = ac;
     state_.ac = ac;
-    model_.set_paging(state_);
+    bill_.clear();
+    model_.set_paging(state_, bill_);
+    if (bill_.total()) pay(bill_);
     if (observer_) observer_->paging(state_);
   }
   refresh();
@@ -46,12 +50,18 @@ void Port::set_privilege(bool user, bool ac) {
 
 void Port::refresh() {
   checks_alignment_ = user_ && ac_ && (state_.cr0 & cr0::am);
-  const bool watched = watching_ || observer_ || checks_alignment_;
+  const bool watched = watching_ || observer_ || checks_alignment_ || monitoring_;
   context_ = watched ? kNoContext
                      : base_context_ + (user_                             ? Filter::user
                                         : ac_ && (state_.cr4 & cr4::smap) ? Filter::supervisor_ac
                                                                           : Filter::supervisor);
-  row_ = mode_of(state_) == PagingMode::off ? counts_.unpaged : counts_.paged[user_];
+  const bool unpaged = mode_of(state_) == PagingMode::off && !model_.translates_unpaged();
+  row_ = unpaged ? counts_.unpaged : counts_.paged[user_];
+}
+
+void Port::resume() {
+  filter_.drop_all();
+  set_paging(state_);
 }
 
 void Port::invalidate(const Invalidation& what) {
@@ -70,6 +80,26 @@ void Port::set_watches(const std::array<Watch, 4>& watches) {
   watches_ = watches;
   watching_ = std::any_of(watches.begin(), watches.end(), [](const Watch& w) { return w.bytes != 0; });
   refresh();
+}
+
+void Port::arm_monitor(MachineAddr address) {
+  monitored_ = address.value & ~u64{63};
+  const u8* line = memory_.host(MachineAddr(monitored_));
+  if (!line) return disarm_monitor();  // a device's register: nothing to watch
+  std::memcpy(line_bytes_.data(), line, line_bytes_.size());
+  monitoring_ = true;
+  refresh();
+}
+
+void Port::disarm_monitor() {
+  monitoring_ = false;
+  refresh();
+}
+
+bool Port::monitoring() {
+  if (!monitoring_) return false;
+  if (std::memcmp(memory_.host(MachineAddr(monitored_)), line_bytes_.data(), line_bytes_.size()) != 0) disarm_monitor();
+  return monitoring_;
 }
 
 void Port::pay(const Bill& bill) {
@@ -98,6 +128,7 @@ Cycles Port::fixed_of(bool user) const {
 // ---- the slow half ---------------------------------------------------------------------------------------------------
 
 Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
+  access.bytes = static_cast<u8>(bytes);
   const unsigned side = static_cast<unsigned>(access.side);
   // An implicit access is the supervisor's whatever the CPL.
   u64& count = access.implicit && row_ != counts_.unpaged ? counts_.paged[0][side] : row_[side];
@@ -105,7 +136,9 @@ Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
   ++counts_.ordinal;
   bill_.clear();
   const Result<Translation> t = model_.translate(a, access, bill_);
-  if (bill_.read_count()) walks_.record(bill_, access, t.ok(), t.ok() ? t->size : PageSize::k4K);
+  // A walk may find all it needs in its own caches.
+  if (bill_.read_count() || bill_.of(Cause::pwc) || bill_.of(Cause::nested_tlb))
+    walks_.record(bill_, access, t.ok(), t.ok() ? t->size : PageSize::k4K);
   if (!t) {
     // What is not canonical asks no TLB.
     if (t.fault().kind == Fault::Kind::non_canonical)
@@ -117,7 +150,7 @@ Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
     return t.fault();
   }
 
-  Place place{memory_.host(t->address), t->address, false, true};
+  Place place{t->device ? nullptr : memory_.host(t->address), t->address, false, true};
   CacheAnswer line;
   if (place.host) {
     if (by_line_) {
@@ -132,8 +165,10 @@ Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
       if (first != last) line.filterable = false;
     }
     if (access.side == Side::store) {
+      if (NW_UNLIKELY(monitoring_) && t->address.value < monitored_ + 64 && monitored_ < t->address.value + bytes)
+        disarm_monitor();
       place.code = memory_.holds_code(t->address);
-      place.writable = memory_.is_writable(t->address);
+      place.writable = !t->stores_lost && memory_.is_writable(t->address);
     }
     const bool known = t->filterable && !place.code && place.writable && (!by_line_ || line.filterable);
     if (known && !access.implicit && context_ != kNoContext) {
@@ -155,6 +190,14 @@ Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
       if (w.bytes && overlaps && (w.loads || access.side == Side::store)) watch_hits_ |= 1u << n;
     }
   return place;
+}
+
+u64 Port::load_physical(PhysAddr a) {
+  bill_.clear();
+  const Result<Translation> t = model_.physical(a, bill_);
+  pay(bill_);
+  const u8* host = t && !t->device ? memory_.host(t->address) : nullptr;
+  return host ? read_host<u64>(host) : ~u64{0};
 }
 
 Result<Done> Port::resolve(LinearAddr a, unsigned bytes, Access access, Place& first, Place& second) {
@@ -213,7 +256,7 @@ void Port::read_place(const Place& p, void* to, unsigned bytes) {
   // A register access keeps its width where there is one (1, 2, 4, 8); others are made of the widest pieces that fit.
   for (unsigned done = 0; done < bytes;) {
     const unsigned n = std::bit_floor(std::min(bytes - done, 8u));
-    const u64 v = memory_.bus().read(p.machine + done, n);
+    const u64 v = bus_->read(PhysAddr(p.machine.value + done), n);
     std::memcpy(static_cast<u8*>(to) + done, &v, n);
     done += n;
   }
@@ -230,7 +273,7 @@ void Port::write_place(const Place& p, const void* from, unsigned bytes) {
     const unsigned n = std::bit_floor(std::min(bytes - done, 8u));
     u64 v = 0;
     std::memcpy(&v, static_cast<const u8*>(from) + done, n);
-    memory_.bus().write(p.machine + done, v, n);
+    bus_->write(PhysAddr(p.machine.value + done), v, n);
     done += n;
   }
 }

@@ -51,6 +51,10 @@ class Port {
        sim::Clock& clock);
 
   // ---- context -----------------------------------------------------------------------------------------------------
+  /// What answers where there is no memory; must be set before such an access is made.
+  void set_bus(Bus* bus) { bus_ = bus; }
+  /// The core turns to this port after it served another: nothing that the filter knows is ours.
+  void resume();
   /// Control registers changed. Flushes nothing by itself.
   void set_paging(const PagingState& state);
   /// CPL or EFLAGS.AC changed.
@@ -94,6 +98,9 @@ class Port {
   Result<Done> store_system(LinearAddr a, const T& v) {
     return store_bytes(a, &v, sizeof v, Access{Side::store, false, true});
   }
+
+  /// By physical address, as the processor reads PDPTEs; all ones where there is no memory.
+  u64 load_physical(PhysAddr a);
 
   /// Fast half of an access: the host address when the filter knows the answer, else nullptr and nothing has happened.
   template <Side side>
@@ -160,7 +167,21 @@ class Port {
   /// Bit n: watch n was hit since the last call.
   unsigned take_watch_hits() { return std::exchange(watch_hits_, 0u); }
 
+  // ---- address monitoring (MONITOR, MWAIT)
+  // -------------------------------------------------------------------------------
+  /// Watches the 64-byte line of `address` for stores, by the core or (seen in its bytes) by anybody else. Until then the
+  /// filter is not consulted.
+  void arm_monitor(MachineAddr address);
+  void disarm_monitor();
+  /// Whether a line is watched and has not been stored to.
+  bool monitoring();
+
   Access explicit_access(Side side) const { return {side, user_, false}; }
+  /// The bill of the present access, for what a platform adds to it.
+  Bill& fresh_bill() {
+    bill_.clear();
+    return bill_;
+  }
 
   // ---- bookkeeping -------------------------------------------------------------------------------------------------
   /// A page is about to hold decoded code: no store to it may be retired by the filter any more.
@@ -224,6 +245,7 @@ class Port {
   Filter& filter_;
   tlb::AccessCounts& counts_;
   sim::Clock& clock_;
+  Bus* bus_ = nullptr;
   u64* row_;         ///< counts of the present privilege
   u64 context_ = 0;  ///< filter context of the present privilege; kNoContext: never hits
   u64 base_context_ = 0;
@@ -236,6 +258,9 @@ class Port {
   std::array<Watch, 4> watches_{};
   bool watching_ = false;
   unsigned watch_hits_ = 0;
+  bool monitoring_ = false;
+  u64 monitored_ = 0;                ///< machine address of the line
+  std::array<u8, 64> line_bytes_{};  ///< as they were
   Bill bill_;
   Account account_[2];            ///< [user], settled up to the last change of privilege
   Cycles billed_ = 0;             ///< of the clock's cycles, those with a cause other than `instruction`

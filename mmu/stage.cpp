@@ -54,16 +54,22 @@ class RadixStage<F>::Tables {
     const Side side = stage_.below_->entry_access();
     if (auto r = locate(address, level, side); !r) return r.fault();
     const MachineAddr where = place_[level].where;
-    const CacheAnswer answer = stage_.caches_.walk_access(where, false);
-    WalkRead read{where, static_cast<u32>(answer.cycles), static_cast<u8>(level), 0, answer.served_by};
+    WalkRead read{where, 0, static_cast<u8>(level)};
     if (stage_.host_) read.guest_level = stage_.guest_level_, read.host_level = static_cast<u8>(level);
-    bill_.walk_read(read);
+    if (!stage_.entry_cache_ || !stage_.entry_cache_->serve(read, bill_)) {
+      const CacheAnswer answer = stage_.caches_.walk_access(where, false);
+      read.cycles = static_cast<u32>(answer.cycles);
+      read.served_by = answer.served_by;
+      bill_.walk_read(read);
+    }
     return entry_[level] = read_entry(stage_.memory_, where, F::kEntryBytes);
   }
 
   Result<bool> update(u64 address, u64 old, u64 now, unsigned level) {
-    if (!place_[level].writable)
+    if (!place_[level].writable) {
       if (auto r = locate(address, level, Side::store); !r) return r.fault();
+      if (!place_[level].writable) return true;  // answered for a table that cannot be written: the flag is lost
+    }
     const MachineAddr where = place_[level].where;
     bill_.charge(Cause::walk_update, stage_.caches_.walk_access(where, true).cycles);
     return swap_entry(stage_.memory_, where, old, now, F::kEntryBytes);
@@ -122,8 +128,10 @@ void RadixStage<F>::set(const Root& root, const Rules& rules, u16 context) {
 }
 
 template <TableFormat F>
-Fault RadixStage<F>::owned(Fault fault) const {
-  if (host_ && fault.kind == Fault::Kind::page_fault) fault.kind = Fault::Kind::violation;
+Fault RadixStage<F>::owned(Fault fault, Access access) const {
+  if (!host_) return fault;
+  if (fault.kind == Fault::Kind::page_fault) fault.kind = Fault::Kind::violation;
+  if (access.implicit) fault.error |= Fault::kOfTable;
   return fault;
 }
 
@@ -142,7 +150,7 @@ Result<Leaf> RadixStage<F>::translate(u64 address, Access access, Bill& bill) {
 
   Tables tables(*this, bill);
   const Result<Leaf> leaf = walk<F>(start, address, here, rules_, tables);
-  if (!leaf) return owned(leaf.fault());
+  if (!leaf) return owned(leaf.fault(), access);
   if (cached) {
     u8 rights = start.rights;
     for (unsigned level = start.level; level > leaf->level; --level) {
@@ -159,7 +167,7 @@ Result<Leaf> RadixStage<F>::translate(u64 address, Access access, Bill& bill) {
 template <TableFormat F>
 Result<Leaf> RadixStage<F>::probe(u64 address, Access access) const {
   const Result<Leaf> leaf = walk<F>(F::root(root_, address), address, seen_from_here(access), rules_, Spectator(*this));
-  if (!leaf) return owned(leaf.fault());
+  if (!leaf) return owned(leaf.fault(), access);
   const Result<Leaf> lower = below_->probe(leaf->address, Access{access.side, access.user, false});
   if (!lower) return lower.fault();
   return combine(*leaf, *lower);
@@ -170,6 +178,7 @@ template class RadixStage<Pae>;
 template class RadixStage<Ia32e<4>>;
 template class RadixStage<Ia32e<5>>;
 template class RadixStage<Ept>;
+template class RadixStage<Ept5>;
 
 LinearStage::LinearStage(Stage& below, MachineMemory& memory, DataCaches& caches, sim::Section walk_caches, u64 seed)
     : Stage(&below),
@@ -180,13 +189,20 @@ LinearStage::LinearStage(Stage& below, MachineMemory& memory, DataCaches& caches
       five_level_(below, memory, caches, &walk_caches_),
       active_(&below) {}
 
-void LinearStage::set_paging(const PagingState& s) {
+void LinearStage::set_entry_cache(EntryCache* cache) {
+  legacy32_.set_entry_cache(cache);
+  pae_.set_entry_cache(cache);
+  four_level_.set_entry_cache(cache);
+  five_level_.set_entry_cache(cache);
+}
+
+void LinearStage::set_paging(const PagingState& s, u16 vpid) {
   mode_ = mode_of(s);
   rules_ = Rules::of(s);
   const Root root{s.cr3, {s.pdpte[0], s.pdpte[1], s.pdpte[2], s.pdpte[3]}};
-  const u16 pcid = pcid_of(s);
+  const u16 context = static_cast<u16>(vpid | pcid_of(s));
   const auto use = [&](auto& stage) {
-    stage.set(root, rules_, pcid);
+    stage.set(root, rules_, context);
     active_ = &stage;
   };
   switch (mode_) {

@@ -55,6 +55,15 @@ class MachineStage final : public Stage {
   static Leaf identity(u64 address) { return {address, PageSize::k1G, PageSize::k1G, 0, right::all, true, false}; }
 };
 
+/// Asked before a walker's read of a table entry goes to the data caches; for designs that keep entries by their machine
+/// addresses (Bhargava et al., ASPLOS 2008).
+class EntryCache {
+ public:
+  virtual ~EntryCache() = default;
+  /// True: the entry was held, the bill has been charged and memory is not asked. False: the read follows.
+  virtual bool serve(const WalkRead& position, Bill& bill) = 0;
+};
+
 /// One radix tree of format F. The page-walk caches are lent by the owner, which also invalidates them; nullptr: none.
 template <TableFormat F>
 class RadixStage final : public Stage {
@@ -63,6 +72,7 @@ class RadixStage final : public Stage {
 
   /// `context` tags page-walk-cache entries (a PCID, a VPID, ...).
   void set(const Root& root, const Rules& rules, u16 context = 0);
+  void set_entry_cache(EntryCache* cache) { entry_cache_ = cache; }
   Result<Leaf> translate(u64 address, Access access, Bill& bill) override;
   Result<Leaf> probe(u64 address, Access access) const override;
   Side entry_access() const override { return F::has_accessed_dirty(rules_) ? Side::store : Side::load; }
@@ -71,11 +81,12 @@ class RadixStage final : public Stage {
   class Tables;
   class Spectator;
   Access seen_from_here(Access access) const { return host_ ? Access{access.side, true, access.implicit} : access; }
-  Fault owned(Fault fault) const;
+  Fault owned(Fault fault, Access access) const;
 
   MachineMemory& memory_;
   DataCaches& caches_;
   PageWalkCaches* walk_caches_;
+  EntryCache* entry_cache_ = nullptr;
   Root root_;
   Rules rules_;
   u16 context_ = 0;
@@ -87,13 +98,22 @@ class LinearStage final : public Stage {
   /// Reads every key below `walk_caches` ("pwc").
   LinearStage(Stage& below, MachineMemory& memory, DataCaches& caches, sim::Section walk_caches, u64 seed);
 
-  /// Flushes nothing (MmuModel::set_paging).
-  void set_paging(const PagingState& state);
+  /// Flushes nothing (MmuModel::set_paging). Page-walk caches are tagged with the PCID and the VPID (in the bits of
+  /// tlb::kVpidMask).
+  void set_paging(const PagingState& state, u16 vpid = 0);
   PagingMode mode() const { return mode_; }
-  /// Whether a translation with these rights serves the access, by SDM vol. 3, 4.6.1.
-  bool allows(u8 rights, Access access) const { return LinearFormat::allows(rights, access, rules_); }
+  /// Whether a translation with these rights and protection key serves the access, by SDM vol. 3, 4.6.1 and 4.6.2.
+  bool allows(u8 rights, u8 key, Access access) const {
+    return LinearFormat::allows(rights, access, rules_) && !LinearFormat::key_denies(key, rights, access, rules_);
+  }
+
+  void set_entry_cache(EntryCache* cache);
 
   Result<Leaf> translate(u64 address, Access access, Bill& bill) override {
+    if (mode_ == PagingMode::off) {  // no tables of this stage: the stage below is asked for data
+      below_->serve(0);
+      access.implicit = false;
+    }
     return active_->translate(address, access, bill);
   }
   Result<Leaf> probe(u64 address, Access access) const override { return active_->probe(address, access); }
@@ -107,6 +127,7 @@ class LinearStage final : public Stage {
     else
       walk_caches_.invalidate<Ia32e<5>>(what);  // the other formats' indices are a part of this one's
   }
+  void forget_all() { walk_caches_.flush_all(); }
   void declare(sim::Stats& stats) { walk_caches_.declare(stats); }
 
  private:

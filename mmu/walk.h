@@ -22,6 +22,7 @@ struct Leaf {
   u8 rights = 0;                   ///< right::, combined over all levels
   bool dirty = false;              ///< a store needs nothing further: D is set, or the format has no D
   bool global = false;
+  u8 protection_key = 0;
 };
 
 /// Where entries are read and written. `level` is the level of the table that holds the entry.
@@ -74,7 +75,13 @@ Result<Leaf> walk(const WalkStart& start, u64 address, Access access, const Rule
       if (leaf) break;
       table = F::table(entry);
     }
-    if (!F::allows(rights, access, rules)) return F::fault(Refusal::rights, address, access, rights, rules);
+    const u8 key = F::protection_key(entry);
+    const bool denied = LinearFormat::key_denies(key, rights, access, rules);
+    if (denied || !F::allows(rights, access, rules)) {
+      Fault fault = F::fault(Refusal::rights, address, access, rights, rules);
+      if (denied) fault.error |= pf::protection_key;
+      return fault;
+    }
 
     Leaf leaf;
     leaf.address = F::frame(entry, level) | (address & low_mask(F::shift(level)));
@@ -82,6 +89,7 @@ Result<Leaf> walk(const WalkStart& start, u64 address, Access access, const Rule
     leaf.level = static_cast<u8>(level);
     leaf.rights = rights;
     leaf.global = F::is_global(entry, rules);
+    leaf.protection_key = key;
     leaf.dirty = true;
     if (F::has_accessed_dirty(rules)) {
       const Result<bool> marked = mark_used<F>(used, start.level, level, access.side == Side::store, memory);

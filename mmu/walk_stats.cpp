@@ -29,7 +29,8 @@ std::string position_text(unsigned guest, unsigned host) {
 }  // namespace
 
 void WalkStats::record(const Bill& bill, Access access, bool completed, PageSize size) {
-  const Cycles cycles = bill.of(Cause::pwc) + bill.of(Cause::walk_read) + bill.of(Cause::walk_update);
+  const Cycles cycles = bill.of(Cause::pwc) + bill.of(Cause::nested_tlb) + bill.of(Cause::walk_read) +
+                        bill.of(Cause::host_read) + bill.of(Cause::walk_update);
   const unsigned side = static_cast<unsigned>(access.side);
   ++count_;
   reads_ += bill.read_count();
@@ -45,6 +46,7 @@ void WalkStats::record(const Bill& bill, Access access, bool completed, PageSize
     ++faults_;
   for (const WalkRead& r : bill.reads()) {
     ++position_[r.guest_level][r.host_level];
+    position_cycles_[r.guest_level][r.host_level] += r.cycles;
     ++served_[r.guest_level][r.host_level][r.served_by];
   }
 }
@@ -77,6 +79,7 @@ void WalkStats::declare(sim::Stats& stats) {
       if (g == 0 && h == 0) continue;  // nothing is read there
       const std::string position = position_name(g, h), text = position_text(g, h);
       stats.counter("walk.reads_by_position." + position, position_[g][h], "reads", text);
+      stats.counter("walk.cycles_by_position." + position, position_cycles_[g][h], "cycles", text);
       for (unsigned s = 0; s < kServers; ++s)
         stats.counter("walk.served_by." + position + "." + kServer[s], served_[g][h][s], "reads",
                       text + ", served by " + kServer[s]);

@@ -14,6 +14,7 @@ class WalkStats {
   /// ended in a fault counts too.
   void record(const Bill& bill, Access access, bool completed, PageSize size);
   /// Declares walk.count, walk.reads, walk.cycles, walk.latency (histogram), walk.faults, walk.reads_by_position.gGhH,
+  /// walk.cycles_by_position.gGhH,
   /// walk.served_by.gGhH.{flat,l1..l6,memory}, walk.by.{user,kernel}.{fetch,load,store}.*, walk.page_size.*.
   void declare(sim::Stats& stats);
 
@@ -24,6 +25,7 @@ class WalkStats {
   u64 reads_by_side_[2][tlb::kSides] = {};
   u64 by_size_[4] = {};
   u64 position_[6][6] = {};
+  u64 position_cycles_[6][6] = {};
   u64 served_[6][6][kServers] = {};
   sim::Histogram latency_;
   sim::Histogram latency_by_side_[2][tlb::kSides];

@@ -114,6 +114,8 @@ Snapshot Stats::snapshot() const {
 
 u64 Stats::value(const Snapshot& s, const std::string& name) const { return s.counters.at(index_of(name)); }
 
+u64 Stats::value_now(const std::string& name) const { return sources_.at(index_of(name))(); }
+
 bool Stats::has(const std::string& name) const {
   return std::any_of(counter_rows_.begin(), counter_rows_.end(), [&](const Row& r) { return r.name == name; });
 }

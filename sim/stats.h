@@ -73,6 +73,8 @@ class Stats {
   Snapshot snapshot() const;
   /// Value of a counter in a snapshot; throws std::out_of_range for a name nobody declared.
   u64 value(const Snapshot& s, const std::string& name) const;
+  /// The same at this moment.
+  u64 value_now(const std::string& name) const;
   /// Whether a counter of this name is declared.
   bool has(const std::string& name) const;
 

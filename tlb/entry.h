@@ -12,12 +12,18 @@ struct Rights {
   bool execute : 1 = false;  ///< no XD at any level
   bool dirty : 1 = false;    ///< D was set when cached: a store needs no walk
   bool global : 1 = false;   ///< G with CR4.PGE: matches every PCID, survives CR3 loads
+  bool read : 1 = true;      ///< false: a second stage lets it be executed only
 };
+
+/// A context is a VPID or ASID (0: no virtual machine) and a PCID.
+inline constexpr u16 kVpidMask = 0xf000;
+inline constexpr unsigned kVpidShift = 12, kVpids = 16;
+constexpr bool same_vpid(u16 a, u16 b) { return ((a ^ b) & kVpidMask) == 0; }
 
 struct Entry {
   u64 page = 0;   ///< linear address >> 12, aligned to the size
   u64 frame = 0;  ///< machine address >> 12, aligned to the size
-  u16 pcid = 0;
+  u16 pcid = 0;                   ///< context: VPID or ASID in bits 15:12, PCID below
   PageSize size = PageSize::k4K;  ///< effective size
   Rights rights;
   u8 protection_key = 0;
@@ -27,7 +33,8 @@ struct Entry {
   bool operator==(const Entry&) const = default;
 };
 inline bool operator==(const Rights& a, const Rights& b) {
-  return a.user == b.user && a.write == b.write && a.execute == b.execute && a.dirty == b.dirty && a.global == b.global;
+  return a.user == b.user && a.write == b.write && a.execute == b.execute && a.dirty == b.dirty && a.global == b.global &&
+         a.read == b.read;
 }
 
 /// Which port of the core asks.

@@ -14,15 +14,17 @@ constexpr unsigned kLinearBits = 57;  // what lies above is a copy of the top bi
 /// Number of the page of that size, from a linear address.
 u64 page_number(u64 linear, PageSize size) { return (linear & low_mask(kLinearBits)) >> shift_of(size); }
 
-/// Page number, size, G and PCID in one word; a global entry's PCID is 0, it matches all.
-u64 tag_of(u64 number, PageSize size, u16 pcid) { return number << 15 | u64{number_of(size)} << 13 | (pcid & 0xfffu); }
-u64 global_tag_of(u64 number, PageSize size) { return number << 15 | u64{number_of(size)} << 13 | 0x1000; }
+/// Page number, size, G, VPID and PCID in one word; a global entry matches every PCID of its VPID.
+u64 tag_of(u64 number, PageSize size, u16 context) { return number << 19 | u64{number_of(size)} << 17 | context; }
+u64 global_tag_of(u64 number, PageSize size, u16 context) {
+  return number << 19 | u64{number_of(size)} << 17 | 0x10000 | (context & kVpidMask);
+}
 
 u64 linear_of(const Entry& e) { return e.page << kPageShift; }
 
 u64 tag_of(const Entry& e) {
   const u64 number = page_number(linear_of(e), e.size);
-  return e.rights.global ? global_tag_of(number, e.size) : tag_of(number, e.size, e.pcid);
+  return e.rights.global ? global_tag_of(number, e.size, e.pcid) : tag_of(number, e.size, e.pcid);
 }
 
 bool is_piece(const Entry& e) { return e.whole > e.size; }
@@ -93,7 +95,7 @@ Group::Resident Group::find(u64 linear, u16 pcid) {
       if (bank.residents[number_of(size)] == 0) continue;
       const u64 number = page_number(linear, size);
       const u32 set = bank.array.set_of(number);
-      const u32 way = bank.array.find(set, tag_of(number, size, pcid), global_tag_of(number, size));
+      const u32 way = bank.array.find(set, tag_of(number, size, pcid), global_tag_of(number, size, pcid));
       if (way != Array<Entry>::kNone) return {&bank, set, way};
     }
   return {};
@@ -162,7 +164,9 @@ u64 Group::erase_address(u64 linear, u16 pcid) {
 }
 
 u64 Group::erase_page(u64 linear, u16 pcid, bool with_global) {
-  const auto meant = [&](const Entry& e) { return e.rights.global ? with_global : e.pcid == pcid; };
+  const auto meant = [&](const Entry& e) {
+    return e.rights.global ? with_global && same_vpid(e.pcid, pcid) : e.pcid == pcid;
+  };
   if (pieces_)
     return erase_if([&](const Entry& e) {
       const PageSize size = is_piece(e) ? e.whole : e.size;
@@ -174,7 +178,7 @@ u64 Group::erase_page(u64 linear, u16 pcid, bool with_global) {
       if (bank.residents[number_of(size)] == 0) continue;
       const u64 number = page_number(linear, size);
       const u32 set = bank.array.set_of(number);
-      const u64 own = tag_of(number, size, pcid), global = with_global ? global_tag_of(number, size) : own;
+      const u64 own = tag_of(number, size, pcid), global = with_global ? global_tag_of(number, size, pcid) : own;
       for (u32 way; (way = bank.array.find(set, own, global)) != Array<Entry>::kNone; ++erased) erase({&bank, set, way});
     }
   return erased;
@@ -192,13 +196,14 @@ u64 Group::erase_overlapping(const Entry& entry) {
       }
       const u64 number = page_number(linear_of(entry), size);
       const u32 set = bank.array.set_of(number);
-      const u64 tag = entry.rights.global ? global_tag_of(number, size) : tag_of(number, size, entry.pcid);
+      const u64 tag =
+          entry.rights.global ? global_tag_of(number, size, entry.pcid) : tag_of(number, size, entry.pcid);
       for (u32 way; (way = bank.array.find(set, tag)) != Array<Entry>::kNone; ++erased) erase({&bank, set, way});
     }
   if (smaller)
     erased += erase_if([&](const Entry& e) {
       return covers(entry.page, entry.size, linear_of(e)) && e.rights.global == entry.rights.global &&
-             (e.rights.global || e.pcid == entry.pcid);
+             (e.rights.global ? same_vpid(e.pcid, entry.pcid) : e.pcid == entry.pcid);
     });
   return erased;
 }

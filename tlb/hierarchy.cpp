@@ -239,13 +239,28 @@ u64 Hierarchy::flush_page(u64 linear, u16 pcid, bool with_global) {
   return impl_->flush([&](Group& g) { return g.erase_page(linear, pcid, with_global); });
 }
 
+u64 Hierarchy::flush_address(u64 linear, u16 pcid) {
+  return impl_->flush([&](Group& g) { return g.erase_address(linear, pcid); });
+}
+
 u64 Hierarchy::flush_pcid(u16 pcid) {
   return impl_->flush(
       [&](Group& g) { return g.erase_if([&](const Entry& e) { return !e.rights.global && e.pcid == pcid; }); });
 }
 
-u64 Hierarchy::flush_non_global() {
-  return impl_->flush([](Group& g) { return g.erase_if([](const Entry& e) { return !e.rights.global; }); });
+u64 Hierarchy::flush_vpid(u16 context, bool with_global) {
+  return impl_->flush([&](Group& g) {
+    return g.erase_if([&](const Entry& e) { return same_vpid(e.pcid, context) && (with_global || !e.rights.global); });
+  });
+}
+
+u64 Hierarchy::flush_vpid_page(u64 linear, u16 context) {
+  return impl_->flush([&](Group& g) {
+    return g.erase_if([&](const Entry& e) {
+      const PageSize size = std::max(e.size, e.whole);
+      return same_vpid(e.pcid, context) && covers(e.page & ~(pages_of(size) - 1), size, linear);
+    });
+  });
 }
 
 u64 Hierarchy::flush_all() {

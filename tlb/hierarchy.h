@@ -53,9 +53,11 @@ class Hierarchy {
 
   /// Invalidations; each returns how many entries left (all levels).
   u64 flush_page(u64 linear, u16 pcid, bool with_global);  ///< INVLPG (with_global), INVPCID type 0 (without)
+  u64 flush_address(u64 linear, u16 pcid);                 ///< what translates it, not the rest of a page it is a piece of
   u64 flush_pcid(u16 pcid);                                ///< non-global entries of one PCID
-  u64 flush_non_global();                                  ///< all PCIDs, keeping globals
-  u64 flush_all();
+  u64 flush_vpid(u16 context, bool with_global);           ///< every PCID of the context's VPID
+  u64 flush_vpid_page(u64 linear, u16 context);            ///< one page, every PCID of the context's VPID, globals too
+  u64 flush_all();                                         ///< of all VPIDs
 
   void declare(sim::Stats& stats);
   /// The latency of a first-level hit, which the core's fixed costs include.

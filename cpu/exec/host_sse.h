@@ -3,6 +3,7 @@
 // such statements keep their order, and no compiler folds or commutes them (ADDPS of two NaNs is not commutative).
 #pragma once
 
+#include "cpu/exec/approximate.h"
 #include "cpu/exec/vector.h"
 
 namespace nestwalk::cpu {
@@ -56,28 +57,46 @@ struct FpShape {
 /// sse_exceptions.cpp).
 NW_COLD u32 flags_when_unmasked(FpShape shape, u32 guest, const Lanes<2>& a, const Lanes<2>& b);
 
-/// One operation `a = op(a, b)` of the host, from NW_HOST_SSE: a class of Op::run and Op::kShape.
+/// One operation `a = op(a, b)` of the host, from NW_HOST_SSE: a class of Op::run and Op::kShape. Adds its flags to
+/// `found`.
 template <class Op>
-NW_INLINE Lanes<2> host_op(Cpu& c, const Lanes<2>& a, const Lanes<2>& b) {
+NW_INLINE Lanes<2> host_half(u32 guest, const Lanes<2>& a, const Lanes<2>& b, u32& found) {
   Xmm x, y;
   __builtin_memcpy(&x, &a, sizeof x);
   __builtin_memcpy(&y, &b, sizeof y);
-  u32 found = under_mxcsr(c.s.mxcsr, [&] { Op::run(x, y); });
+  u32 flags = under_mxcsr(guest, [&] { Op::run(x, y); });
   if constexpr (Op::kShape.kind != Fp::other)
-    if (NW_UNLIKELY(mxcsr::unmasked(c.s.mxcsr) & (mxcsr::oe | mxcsr::ue)))
-      found = flags_when_unmasked(Op::kShape, c.s.mxcsr, a, b);
-  merge_flags(c, found);
+    if (NW_UNLIKELY(mxcsr::unmasked(guest) & (mxcsr::oe | mxcsr::ue))) flags = flags_when_unmasked(Op::kShape, guest, a, b);
+  found |= flags;
   Lanes<2> r;
   __builtin_memcpy(&r, &x, sizeof r);
   return r;
 }
 
-/// The same as a meaning over 128 bits or more.
+/// The 128 bits of `v` that begin at word n.
+template <unsigned N>
+NW_INLINE Lanes<2> half_of(const Lanes<N>& v, unsigned n) {
+  return {{v.q[n], v.q[n + 1]}};
+}
+
+/// The operation on all of a vector. No half is reported before the other.
+template <class Op, unsigned N>
+NW_INLINE Lanes<N> host_op(Cpu& c, const Lanes<N>& a, const Lanes<N>& b) {
+  u32 found = 0;
+  Lanes<N> r;
+  for (unsigned n = 0; n < N; n += 2) {
+    const Lanes<2> half = host_half<Op>(c.s.mxcsr, half_of(a, n), half_of(b, n), found);
+    r.q[n] = half.q[0], r.q[n + 1] = half.q[1];
+  }
+  merge_flags(c, found);
+  return r;
+}
+
+/// The same as a meaning.
 template <class Op>
 struct HostFp {
   template <unsigned N>
   NW_INLINE Lanes<N> operator()(Cpu& c, const Lanes<N>& a, const Lanes<N>& b) const {
-    static_assert(N == 2, "a 256-bit form collects the flags of both halves before it merges them");
     return host_op<Op>(c, a, b);
   }
 };
@@ -94,7 +113,24 @@ struct HostFp {
   NW_HOST_SSE(Name##Ss, instruction "ss", kind, false, 1); \
   NW_HOST_SSE(Name##Sd, instruction "sd", kind, true, 1)
 
+/// The approximations are our own, and know no exceptions (approximate.h).
+template <u32 (*approximation)(u32), unsigned elements>
+struct Approximation {
+  static constexpr FpShape kShape{Fp::other, false, elements};
+  static void run(Xmm& a, Xmm b) {
+    u32 to[4], from[4];
+    __builtin_memcpy(to, &a, sizeof to);
+    __builtin_memcpy(from, &b, sizeof from);
+    for (unsigned n = 0; n < elements; ++n) to[n] = approximation(from[n]);
+    __builtin_memcpy(&a, to, sizeof to);
+  }
+};
+
 namespace host {
+using RcpPs = Approximation<approximate_reciprocal, 4>;
+using RcpSs = Approximation<approximate_reciprocal, 1>;
+using RsqrtPs = Approximation<approximate_reciprocal_root, 4>;
+using RsqrtSs = Approximation<approximate_reciprocal_root, 1>;
 NW_HOST_ARITHMETIC(Add, "add", Fp::add);
 NW_HOST_ARITHMETIC(Sub, "sub", Fp::sub);
 NW_HOST_ARITHMETIC(Mul, "mul", Fp::mul);
@@ -102,10 +138,6 @@ NW_HOST_ARITHMETIC(Div, "div", Fp::div);
 NW_HOST_ARITHMETIC(Min, "min", Fp::other);
 NW_HOST_ARITHMETIC(Max, "max", Fp::other);
 NW_HOST_ARITHMETIC(Sqrt, "sqrt", Fp::other);
-NW_HOST_SSE(RcpPs, "rcpps", Fp::other, false, 4);
-NW_HOST_SSE(RcpSs, "rcpss", Fp::other, false, 1);
-NW_HOST_SSE(RsqrtPs, "rsqrtps", Fp::other, false, 4);
-NW_HOST_SSE(RsqrtSs, "rsqrtss", Fp::other, false, 1);
 NW_HOST_SSE(CvtDqPs, "cvtdq2ps", Fp::other, false, 4);
 NW_HOST_SSE(CvtDqPd, "cvtdq2pd", Fp::other, false, 2);
 NW_HOST_SSE(CvtPsDq, "cvtps2dq", Fp::other, false, 4);

@@ -13,10 +13,15 @@ inline constexpr u16 ie = 1, de = 2, ze = 4, oe = 8, ue = 16, pe = 32, sf = 64, 
 inline constexpr u16 exceptions = 0x3f, conditions = c0 | c1 | c2 | c3;
 }  // namespace fsw
 
-/// #MF for an x87 exception that is pending and unmasked. With CR0.NE = 0 it would be signalled through FERR# to the
-/// interrupt controller; that pin is not wired, which is how a processor with IGNNE# asserted behaves: it goes on.
+/// CR0.NE = 0, the way of the PC/AT: FERR# asks the interrupt controller for IRQ13, and the instruction waits for it; with
+/// IGNNE# asserted (the handler has written to port F0H) it goes on (SDM vol. 1, 8.7.2; vol. 3, 6.15, #MF).
+[[noreturn]] NW_COLD void freeze_for_x87_error(Cpu& c);
+
+/// #MF, or FERR#, for an x87 exception that is pending and unmasked.
 NW_INLINE void check_pending_x87(Cpu& c) {
-  if (NW_UNLIKELY(c.s.x87.status & fsw::es) && (c.s.cr0 & mmu::cr0::ne)) c.raise(ex::mf);
+  if (NW_LIKELY(!(c.s.x87.status & fsw::es))) return;
+  if (c.s.cr0 & mmu::cr0::ne) c.raise(ex::mf);
+  if (!c.s.x87.ignored) freeze_for_x87_error(c);
 }
 
 /// The exceptions that precede every MMX instruction, before its memory operand is read: #UD, #NM, #MF.

@@ -5,9 +5,46 @@
 namespace nestwalk::cpu {
 namespace {
 
-/// Converts a vector or its low half; `Bytes` of memory are read.
+/// Elements of one size.
+template <class Op>
+Handler same_size(const Insn& i) {
+  return xmm_or_ymm<HostFp<Op>>(i);
+}
+
+/// To elements of twice the size: every two words come from one word of the source.
+template <class Op>
+struct Widen {
+  template <unsigned N>
+  Lanes<N> operator()(Cpu& c, const Lanes<N>&, const Lanes<N>& b) const {
+    Lanes<N> parted = Lanes<N>::zero();
+    for (unsigned n = 0; n < N; n += 2) parted.q[n] = b.q[n / 2];
+    return host_op<Op>(c, parted, parted);
+  }
+};
+template <class Op>
+Handler widen(const Insn& i) {
+  return xmm_or_ymm<Widen<Op>, 8>(i);
+}
+
+/// To elements of half the size: the upper half of the result is zero.
+template <class Op>
+struct Narrow {
+  template <unsigned N>
+  Lanes<N> operator()(Cpu& c, const Lanes<N>&, const Lanes<N>& b) const {
+    const Lanes<N> parted = host_op<Op>(c, b, b);
+    Lanes<N> r = Lanes<N>::zero();
+    for (unsigned n = 0; n < N; n += 2) r.q[n / 2] = parted.q[n];
+    return r;
+  }
+};
+template <class Op>
+Handler narrow(const Insn& i) {
+  return xmm_or_ymm<Narrow<Op>>(i);
+}
+
+/// One element.
 template <class Op, unsigned Bytes>
-Handler vector_to_vector(const Insn& i) {
+Handler scalar(const Insn& i) {
   return xmm_only<HostFp<Op>, Bytes>(i);
 }
 
@@ -25,7 +62,7 @@ void from_mmx(Cpu& c, const Insn& i) {
   if (!memory) switch_to_mmx(c);
   Lanes<2> r = host_op<Op>(c, b, b);
   if (keeps_upper) r.q[1] = c.s.vec[i.reg[0]].q[1];
-  set_vector_reg<2>(c, i.reg[0], r);
+  Sse::set(c, i.reg[0], r);
 }
 
 /// CVTPS2PI, CVTPD2PI and their truncating forms. The single-precision source is 64 bits wide: elements above raise
@@ -34,10 +71,10 @@ template <class Op, unsigned Bytes>
 void to_mmx(Cpu& c, const Insn& i) {
   require_sse(c);
   check_mmx(c);
-  Lanes<2> b = vector_source<2, Bytes, Source::any>(c, i);
+  Lanes<2> b = vector_source<Sse, Bytes, Source::any>(c, i);
   if (Bytes == 8) b.q[1] = 0;
   switch_to_mmx(c);
-  set_vector_reg<1>(c, i.reg[0], {{host_op<Op>(c, b, b).q[0]}});
+  Mmx::set(c, i.reg[0], {{host_op<Op>(c, b, b).q[0]}});
 }
 
 // ---- general registers
@@ -62,19 +99,21 @@ NW_HOST_TO_GPR(Cvttsd2si, "cvttsd2si");
 #undef NW_HOST_FROM_GPR
 #undef NW_HOST_TO_GPR
 
-template <class Op, class T>
+template <class Op, class T, class E>
 void from_integer(Cpu& c, const Insn& i) {
-  require_sse(c);
-  const T v = c.read<T>(i, 1);
+  E::require(c);
+  const T v = c.read<T>(i, E::second);
+  Lanes<2> r = E::get(c, i.reg[E::first]);
   Xmm x;
-  __builtin_memcpy(&x, c.s.vec[i.reg[0]].q, sizeof x);
+  __builtin_memcpy(&x, &r, sizeof x);
   merge_flags(c, under_mxcsr(c.s.mxcsr, [&] { Op::run(x, v); }));
-  __builtin_memcpy(c.s.vec[i.reg[0]].q, &x, sizeof x);
+  __builtin_memcpy(&r, &x, sizeof x);
+  E::set(c, i.reg[0], r);
 }
-template <class Op, unsigned Bytes, class T>
+template <class Op, unsigned Bytes, class T, class E>
 void to_integer(Cpu& c, const Insn& i) {
-  require_sse(c);
-  const Lanes<2> b = vector_source<2, Bytes, Source::any>(c, i);
+  E::require(c);
+  const Lanes<2> b = vector_source<E, Bytes, Source::any>(c, i);
   const Xmm x{static_cast<i64>(b.q[0])};
   T v;
   merge_flags(c, under_mxcsr(c.s.mxcsr, [&] { Op::run(v, x); }));
@@ -82,11 +121,15 @@ void to_integer(Cpu& c, const Insn& i) {
 }
 template <class Op>
 Handler integer_source(const Insn& i) {
-  return i.size[1] == 8 ? then_next<from_integer<Op, u64>> : then_next<from_integer<Op, u32>>;
+  return by_encoding_128(i, [&]<class E>(E) {
+    return i.size[E::second] == 8 ? then_next<from_integer<Op, u64, E>> : then_next<from_integer<Op, u32, E>>;
+  });
 }
 template <class Op, unsigned Bytes>
 Handler integer_result(const Insn& i) {
-  return i.size[0] == 8 ? then_next<to_integer<Op, Bytes, u64>> : then_next<to_integer<Op, Bytes, u32>>;
+  return by_encoding_128(i, [&]<class E>(E) {
+    return i.size[0] == 8 ? then_next<to_integer<Op, Bytes, u64, E>> : then_next<to_integer<Op, Bytes, u32, E>>;
+  });
 }
 
 }  // namespace
@@ -94,16 +137,16 @@ Handler integer_result(const Insn& i) {
 Handler bind_convert(const Insn& i) {
   using namespace host;
   switch (i.op) {
-    case Op::CVTDQ2PS: return vector_to_vector<CvtDqPs, 16>(i);
-    case Op::CVTDQ2PD: return vector_to_vector<CvtDqPd, 8>(i);
-    case Op::CVTPS2DQ: return vector_to_vector<CvtPsDq, 16>(i);
-    case Op::CVTTPS2DQ: return vector_to_vector<CvttPsDq, 16>(i);
-    case Op::CVTPD2DQ: return vector_to_vector<CvtPdDq, 16>(i);
-    case Op::CVTTPD2DQ: return vector_to_vector<CvttPdDq, 16>(i);
-    case Op::CVTPS2PD: return vector_to_vector<CvtPsPd, 8>(i);
-    case Op::CVTPD2PS: return vector_to_vector<CvtPdPs, 16>(i);
-    case Op::CVTSS2SD: return vector_to_vector<CvtSsSd, 4>(i);
-    case Op::CVTSD2SS: return vector_to_vector<CvtSdSs, 8>(i);
+    case Op::CVTDQ2PS: return same_size<CvtDqPs>(i);
+    case Op::CVTDQ2PD: return widen<CvtDqPd>(i);
+    case Op::CVTPS2DQ: return same_size<CvtPsDq>(i);
+    case Op::CVTTPS2DQ: return same_size<CvttPsDq>(i);
+    case Op::CVTPD2DQ: return narrow<CvtPdDq>(i);
+    case Op::CVTTPD2DQ: return narrow<CvttPdDq>(i);
+    case Op::CVTPS2PD: return widen<CvtPsPd>(i);
+    case Op::CVTPD2PS: return narrow<CvtPdPs>(i);
+    case Op::CVTSS2SD: return scalar<CvtSsSd, 4>(i);
+    case Op::CVTSD2SS: return scalar<CvtSdSs, 8>(i);
     case Op::CVTPI2PS: return then_next<from_mmx<CvtDqPs, true>>;
     case Op::CVTPI2PD: return then_next<from_mmx<CvtDqPd, false>>;
     case Op::CVTPS2PI: return then_next<to_mmx<CvtPsDq, 8>>;

@@ -1,7 +1,8 @@
 // Floating-point arithmetic, comparison, rounding and dot products (SDM vol. 2; vol. 1, 11.5 for the exceptions).
-// RCPPS and RSQRTPS are approximations that differ from maker to maker; the host's are given.
+// RCPPS and RSQRTPS are approximations that differ from maker to maker; ours are in approximate.h.
 #include <bit>
 
+#include "cpu/exec/float_bits.h"
 #include "cpu/exec/host_sse.h"
 #include "cpu/exec/lanes.h"
 
@@ -11,23 +12,11 @@ namespace {
 template <class Op>
 Handler host_fp(const Insn& i) {
   constexpr unsigned element = Op::kShape.is_double ? 8 : 4;
-  return xmm_only < HostFp<Op>, Op::kShape.elements == 1 ? element : 16 > (i);
+  if constexpr (Op::kShape.elements == 1)
+    return xmm_only<HostFp<Op>, element>(i);
+  else
+    return xmm_or_ymm<HostFp<Op>>(i);
 }
-
-// ---- numbers as bits ---------------------------------------------------------------------------------------------------
-
-/// The fields of binary32 or binary64 in a word of T.
-template <class T>
-struct Format {
-  static constexpr unsigned fraction_bits = sizeof(T) == 4 ? 23 : 52;
-  static constexpr int bias = sizeof(T) == 4 ? 127 : 1023;
-  static constexpr T sign = T{1} << (kBits<T> - 1);
-  static constexpr T quiet = T{1} << (fraction_bits - 1);
-  static constexpr T infinity = static_cast<T>(static_cast<T>(2 * bias + 1) << fraction_bits);
-  static constexpr T one = static_cast<T>(static_cast<T>(bias) << fraction_bits);
-  static bool is_nan(T v) { return (v & ~sign) > infinity; }
-  static bool is_denormal(T v) { return (v & ~sign) && !(v & infinity); }
-};
 
 // ---- ADDSUB, HADD, HSUB ------------------------------------------------------------------------------------------------
 
@@ -35,53 +24,59 @@ struct Format {
 /// sign.
 template <class T, class AddOp>
 struct AddSub {
-  Lanes<2> operator()(Cpu& c, const Lanes<2>& a, Lanes<2> b) const {
-    for (unsigned k = 0; k < Lanes<2>::count<T>; k += 2)
-      if (const T v = b.get<T>(k); !Format<T>::is_nan(v)) b.set<T>(k, v ^ Format<T>::sign);
+  template <unsigned N>
+  Lanes<N> operator()(Cpu& c, const Lanes<N>& a, Lanes<N> b) const {
+    for (unsigned k = 0; k < Lanes<N>::template count<T>; k += 2)
+      if (const T v = b.template get<T>(k); !Format<T>::is_nan(v)) b.template set<T>(k, v ^ Format<T>::sign);
     return host_op<AddOp>(c, a, b);
   }
 };
 
-/// The even elements of a and b, op, their odd neighbours.
+/// In every lane: the even elements of a and b, op, their odd neighbours.
 template <class T, class Op>
 struct HorizontalFp {
-  Lanes<2> operator()(Cpu& c, const Lanes<2>& a, const Lanes<2>& b) const {
-    constexpr unsigned n = Lanes<2>::count<T>;
-    Lanes<2> even, odd;
-    for (unsigned k = 0; k < n; ++k) {
-      const Lanes<2>& from = k < n / 2 ? a : b;
-      even.set<T>(k, from.get<T>(2 * k % n));
-      odd.set<T>(k, from.get<T>(2 * k % n + 1));
-    }
+  template <unsigned N>
+  Lanes<N> operator()(Cpu& c, const Lanes<N>& a, const Lanes<N>& b) const {
+    constexpr unsigned n = Lanes<N>::template per_lane<T>;
+    Lanes<N> even, odd;
+    for (unsigned lane = 0; lane < Lanes<N>::template count<T>; lane += n)
+      for (unsigned k = 0; k < n; ++k) {
+        const Lanes<N>& from = k < n / 2 ? a : b;
+        even.template set<T>(lane + k, from.template get<T>(lane + 2 * k % n));
+        odd.template set<T>(lane + k, from.template get<T>(lane + 2 * k % n + 1));
+      }
     return host_op<Op>(c, even, odd);
   }
 };
 
 // ---- DPPS, DPPD --------------------------------------------------------------------------------------------------------
 
-/// Products chosen by imm's upper half, summed by pairs, then given to the elements of imm's lower half. Every element gets
-/// a sum of its own: they differ in which of several NaNs survives (the manual leaves it open; this is what Intel's cores
-/// do).
+/// In every lane: products chosen by imm's upper half, summed by pairs, then given to the elements of imm's lower half.
+/// Every element gets a sum of its own: they differ in which of several NaNs survives (the manual leaves it open; this is
+/// what Intel's cores do).
 template <class T, class MulOp, class AddOp>
 struct DotProduct {
   static constexpr unsigned n = Lanes<2>::count<T>;
-  static Lanes<2> exchanged(const Lanes<2>& v, unsigned distance) {
-    Lanes<2> r;
-    for (unsigned k = 0; k < n; ++k) r.set<T>(k, v.get<T>(k ^ distance));
+  template <unsigned N>
+  static Lanes<N> exchanged(const Lanes<N>& v, unsigned distance) {
+    Lanes<N> r;
+    for (unsigned k = 0; k < Lanes<N>::template count<T>; ++k) r.template set<T>(k, v.template get<T>(k ^ distance));
     return r;
   }
-  Lanes<2> operator()(Cpu& c, Lanes<2> a, Lanes<2> b, u8 imm) const {
-    for (unsigned k = 0; k < n; ++k)
-      if (!(imm >> (4 + k) & 1)) a.set<T>(k, 0), b.set<T>(k, 0);
-    Lanes<2> sum = host_op<MulOp>(c, a, b);  // 0 * 0 = +0 where nothing was chosen
+  template <unsigned N>
+  Lanes<N> operator()(Cpu& c, Lanes<N> a, Lanes<N> b, u8 imm) const {
+    constexpr unsigned all = Lanes<N>::template count<T>;
+    for (unsigned k = 0; k < all; ++k)
+      if (!(imm >> (4 + k % n) & 1)) a.template set<T>(k, 0), b.template set<T>(k, 0);
+    Lanes<N> sum = host_op<MulOp>(c, a, b);  // 0 * 0 = +0 where nothing was chosen
     if constexpr (n == 4) {
       sum = host_op<AddOp>(c, exchanged(sum, 1), sum);
       sum = host_op<AddOp>(c, sum, exchanged(sum, 2));
     } else {
       sum = host_op<AddOp>(c, sum, exchanged(sum, 1));
     }
-    for (unsigned k = 0; k < n; ++k)
-      if (!(imm >> k & 1)) sum.set<T>(k, 0);
+    for (unsigned k = 0; k < all; ++k)
+      if (!(imm >> k % n & 1)) sum.template set<T>(k, 0);
     return sum;
   }
 };
@@ -89,33 +84,76 @@ struct DotProduct {
 // ---- CMPPS ...
 // -----------------------------------------------------------------------------------------------------------
 
-#define NW_HOST_COMPARE(Name, instruction, is_double, elements)                   \
-  template <int predicate>                                                        \
-  struct Name {                                                                   \
-    static constexpr FpShape kShape{Fp::other, is_double, elements};              \
-    static NW_INLINE void run(Xmm& a, Xmm b) {                                    \
-      asm volatile(instruction " %2, %1, %0" : "+x"(a) : "x"(b), "i"(predicate)); \
-    }                                                                             \
+/// A predicate (SDM vol. 2, CMPPD, table 3-1): for which relations it holds, and whether a quiet NaN is invalid to it.
+struct Predicate {
+  u8 code;
+  enum Relation : u8 { less = 1, equal = 2, greater = 4, unordered = 8 };
+  /// Bit 3 turns the answer for "unordered" round, bit 2 the whole answer.
+  constexpr bool holds(Relation r) const {
+    constexpr u8 base[4] = {equal, less, less | equal, unordered};
+    const u8 set = base[code & 3] ^ (code & 8 ? unordered : 0);
+    return static_cast<bool>(set & r) != static_cast<bool>(code & 4);
   }
-NW_HOST_COMPARE(CmpPs, "cmpps", false, 4);
-NW_HOST_COMPARE(CmpPd, "cmppd", true, 2);
-NW_HOST_COMPARE(CmpSs, "cmpss", false, 1);
-NW_HOST_COMPARE(CmpSd, "cmpsd", true, 1);
-#undef NW_HOST_COMPARE
+  /// LT, LE and what derives from them; bit 4 turns it round.
+  constexpr bool signals() const {
+    const bool base = (code & 3) == 1 || (code & 3) == 2;
+    return base != static_cast<bool>(code & 16);
+  }
+};
 
-/// The legacy encodings look at three bits of the immediate.
-template <template <int> class Cmp>
-Handler compare(const Insn& i) {
-  switch (i.imm & 7) {
-    case 0: return host_fp<Cmp<0>>(i);
-    case 1: return host_fp<Cmp<1>>(i);
-    case 2: return host_fp<Cmp<2>>(i);
-    case 3: return host_fp<Cmp<3>>(i);
-    case 4: return host_fp<Cmp<4>>(i);
-    case 5: return host_fp<Cmp<5>>(i);
-    case 6: return host_fp<Cmp<6>>(i);
-    default: return host_fp<Cmp<7>>(i);
+template <class T>
+Predicate::Relation relation(T a, T b) {
+  using F = Format<T>;
+  if (F::is_nan(a) || F::is_nan(b)) return Predicate::unordered;
+  // Sign and magnitude to an order of integers; both zeros are 0.
+  const auto ordered = [](T v) {
+    using S = std::make_signed_t<T>;
+    const S m = static_cast<S>(F::magnitude(v));
+    return v & F::sign ? -m : m;
+  };
+  const auto x = ordered(a), y = ordered(b);
+  return x < y ? Predicate::less : x == y ? Predicate::equal : Predicate::greater;
+}
+
+/// What comparing two numbers raises: invalid goes before denormal, and a quiet NaN leaves nothing to be denormal.
+template <class T>
+u32 compare_flags(T a, T b, bool signals) {
+  using F = Format<T>;
+  if (F::is_signalling(a) || F::is_signalling(b)) return mxcsr::ie;
+  if (F::is_nan(a) || F::is_nan(b)) return signals ? mxcsr::ie : 0;
+  return F::is_denormal(a) || F::is_denormal(b) ? mxcsr::de : 0;
+}
+
+/// CMPPS, CMPPD, CMPSS, CMPSD: all ones or zeros. The legacy encodings look at three bits of imm, VEX at five.
+template <class T, bool scalar, u8 mask>
+struct Compare {
+  template <unsigned N>
+  Lanes<N> operator()(Cpu& c, const Lanes<N>& a, const Lanes<N>& b, u8 imm) const {
+    const Predicate predicate{static_cast<u8>(imm & mask)};
+    const bool daz = c.s.mxcsr & mxcsr::daz;
+    const auto operand = [&](T v) { return daz && Format<T>::is_denormal(v) ? static_cast<T>(v & Format<T>::sign) : v; };
+    u32 found = 0;
+    Lanes<N> r = a;
+    for (unsigned k = 0; k < (scalar ? 1 : Lanes<N>::template count<T>); ++k) {
+      const T x = operand(a.template get<T>(k)), y = operand(b.template get<T>(k));
+      found |= compare_flags(x, y, predicate.signals());
+      r.template set<T>(k, predicate.holds(relation(x, y)) ? static_cast<T>(~T{0}) : T{0});
+    }
+    merge_flags(c, found);
+    return r;
   }
+};
+template <class T, bool scalar>
+Handler compare(const Insn& i) {
+  return by_encoding(i, [&]<class E>(E) -> Handler {
+    using F = Compare<T, scalar, E::vex ? 31 : 7>;
+    if constexpr (!scalar)
+      return bind_vector<F, E>(i);
+    else if constexpr (E::words == 2)
+      return bind_vector<F, E, sizeof(T)>(i);
+    else
+      return nullptr;
+  });
 }
 
 // ---- COMISS ...
@@ -133,10 +171,10 @@ NW_HOST_COMI(Ucomiss, "ucomiss");
 NW_HOST_COMI(Ucomisd, "ucomisd");
 #undef NW_HOST_COMI
 
-template <class Op, unsigned Bytes, Source source>
+template <class Op, unsigned Bytes, Source source, class E>
 void compare_to_flags(Cpu& c, const Insn& i) {
-  require_sse(c);
-  const Lanes<2> b = vector_source<2, Bytes, source>(c, i), a = vector_reg<2>(c, i.reg[0]);
+  E::require(c);
+  const Lanes<2> b = vector_source<E, Bytes, source>(c, i), a = E::get(c, i.reg[0]);
   bool cf, pf, zf;
   const Xmm x{static_cast<i64>(a.q[0])}, y{static_cast<i64>(b.q[0])};
   merge_flags(c, under_mxcsr(c.s.mxcsr, [&] { Op::run(x, y, cf, pf, zf); }));
@@ -144,8 +182,10 @@ void compare_to_flags(Cpu& c, const Insn& i) {
 }
 template <class Op, unsigned Bytes>
 Handler to_flags(const Insn& i) {
-  return i.kind[1] == Operand::mem ? then_next<compare_to_flags<Op, Bytes, Source::mem>>
-                                   : then_next<compare_to_flags<Op, Bytes, Source::reg>>;
+  return by_encoding_128(i, [&]<class E>(E) {
+    return i.kind[1] == Operand::mem ? then_next<compare_to_flags<Op, Bytes, Source::mem, E>>
+                                     : then_next<compare_to_flags<Op, Bytes, Source::reg, E>>;
+  });
 }
 
 // ---- ROUNDPS ...
@@ -179,14 +219,15 @@ T round_to_integral(T v, unsigned mode, bool daz, u32& found) {
 }
 
 /// imm: bit 3 suppresses the precision exception, bit 2 takes MXCSR's rounding mode, else bits 1:0 are the mode.
-template <class T, unsigned elements>
+template <class T, bool scalar>
 struct Round {
-  Lanes<2> operator()(Cpu& c, const Lanes<2>& a, const Lanes<2>& b, u8 imm) const {
+  template <unsigned N>
+  Lanes<N> operator()(Cpu& c, const Lanes<N>& a, const Lanes<N>& b, u8 imm) const {
     const unsigned mode = imm & 4 ? c.s.mxcsr >> mxcsr::rc_shift & 3 : imm & 3;
     u32 found = 0;
-    Lanes<2> r = a;
-    for (unsigned k = 0; k < elements; ++k)
-      r.set<T>(k, round_to_integral<T>(b.get<T>(k), mode, c.s.mxcsr & mxcsr::daz, found));
+    Lanes<N> r = a;
+    for (unsigned k = 0; k < (scalar ? 1 : Lanes<N>::template count<T>); ++k)
+      r.template set<T>(k, round_to_integral<T>(b.template get<T>(k), mode, c.s.mxcsr & mxcsr::daz, found));
     if (imm & 8) found &= ~mxcsr::pe;
     merge_flags(c, found);
     return r;
@@ -230,13 +271,13 @@ Handler bind_fp_arithmetic(const Insn& i) {
     case Op::RCPSS: return host_fp<RcpSs>(i);
     case Op::RSQRTPS: return host_fp<RsqrtPs>(i);
     case Op::RSQRTSS: return host_fp<RsqrtSs>(i);
-    case Op::ADDSUBPS: return xmm_only<AddSub<u32, AddPs>>(i);
-    case Op::ADDSUBPD: return xmm_only<AddSub<u64, AddPd>>(i);
-    case Op::HADDPS: return xmm_only<HorizontalFp<u32, AddPs>>(i);
-    case Op::HADDPD: return xmm_only<HorizontalFp<u64, AddPd>>(i);
-    case Op::HSUBPS: return xmm_only<HorizontalFp<u32, SubPs>>(i);
-    case Op::HSUBPD: return xmm_only<HorizontalFp<u64, SubPd>>(i);
-    case Op::DPPS: return xmm_only<DotProduct<u32, MulPs, AddPs>>(i);
+    case Op::ADDSUBPS: return xmm_or_ymm<AddSub<u32, AddPs>>(i);
+    case Op::ADDSUBPD: return xmm_or_ymm<AddSub<u64, AddPd>>(i);
+    case Op::HADDPS: return xmm_or_ymm<HorizontalFp<u32, AddPs>>(i);
+    case Op::HADDPD: return xmm_or_ymm<HorizontalFp<u64, AddPd>>(i);
+    case Op::HSUBPS: return xmm_or_ymm<HorizontalFp<u32, SubPs>>(i);
+    case Op::HSUBPD: return xmm_or_ymm<HorizontalFp<u64, SubPd>>(i);
+    case Op::DPPS: return xmm_or_ymm<DotProduct<u32, MulPs, AddPs>>(i);
     case Op::DPPD: return xmm_only<DotProduct<u64, MulPd, AddPd>>(i);
     default: return nullptr;
   }
@@ -244,10 +285,10 @@ Handler bind_fp_arithmetic(const Insn& i) {
 
 Handler bind_fp_compare(const Insn& i) {
   switch (i.op) {
-    case Op::CMPPS: return compare<CmpPs>(i);
-    case Op::CMPPD: return compare<CmpPd>(i);
-    case Op::CMPSS: return compare<CmpSs>(i);
-    case Op::CMPSD_XMM: return compare<CmpSd>(i);
+    case Op::CMPPS: return compare<u32, false>(i);
+    case Op::CMPPD: return compare<u64, false>(i);
+    case Op::CMPSS: return compare<u32, true>(i);
+    case Op::CMPSD_XMM: return compare<u64, true>(i);
     case Op::COMISS: return to_flags<Comiss, 4>(i);
     case Op::COMISD: return to_flags<Comisd, 8>(i);
     case Op::UCOMISS: return to_flags<Ucomiss, 4>(i);
@@ -258,10 +299,10 @@ Handler bind_fp_compare(const Insn& i) {
 
 Handler bind_fp_round(const Insn& i) {
   switch (i.op) {
-    case Op::ROUNDPS: return xmm_only<Round<u32, 4>>(i);
-    case Op::ROUNDPD: return xmm_only<Round<u64, 2>>(i);
-    case Op::ROUNDSS: return xmm_only<Round<u32, 1>, 4>(i);
-    case Op::ROUNDSD: return xmm_only<Round<u64, 1>, 8>(i);
+    case Op::ROUNDPS: return xmm_or_ymm<Round<u32, false>>(i);
+    case Op::ROUNDPD: return xmm_or_ymm<Round<u64, false>>(i);
+    case Op::ROUNDSS: return xmm_only<Round<u32, true>, 4>(i);
+    case Op::ROUNDSD: return xmm_only<Round<u64, true>, 8>(i);
     default: return nullptr;
   }
 }

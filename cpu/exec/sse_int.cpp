@@ -1,5 +1,5 @@
-// Packed integer arithmetic, comparison, logic and shifts of MMX, SSE2, SSSE3, SSE4.1 and SSE4.2 (SDM vol. 2, 4 and 5,
-// under the names of the instructions).
+// Packed integer arithmetic, comparison, logic and shifts of MMX, SSE2, SSSE3, SSE4.1, SSE4.2, AVX and AVX2 (SDM vol. 2, 4
+// and 5, under the names of the instructions).
 #include "cpu/exec/lanes.h"
 
 namespace nestwalk::cpu {
@@ -47,15 +47,20 @@ using SumOfDifferences = decltype([](u64 a, u64 b) {
   return sum;
 });
 
-/// MPSADBW: eight sums of four differences; imm bit 2 moves the window in a, bits 1:0 choose the block of b.
+/// MPSADBW: eight sums of four differences in every lane; imm bit 2 moves the window in a, bits 1:0 choose the block of b.
+/// The upper lane has the next three bits.
 struct MultipleSums {
-  Lanes<2> operator()(const Lanes<2>& a, const Lanes<2>& b, u8 imm) const {
-    Lanes<2> r;
-    const unsigned window = imm & 4, block = (imm & 3) * 4;
-    for (unsigned k = 0; k < 8; ++k) {
-      int sum = 0;
-      for (unsigned n = 0; n < 4; ++n) sum += std::abs(a.get<u8>(window + k + n) - b.get<u8>(block + n));
-      r.set<u16>(k, static_cast<u16>(sum));
+  template <unsigned N>
+  Lanes<N> operator()(const Lanes<N>& a, const Lanes<N>& b, u8 imm) const {
+    Lanes<N> r;
+    for (unsigned lane = 0; lane < N * 4; lane += 8, imm >>= 3) {
+      const unsigned window = 2 * lane + (imm & 4), block = 2 * lane + (imm & 3) * 4;
+      for (unsigned k = 0; k < 8; ++k) {
+        int sum = 0;
+        for (unsigned n = 0; n < 4; ++n)
+          sum += std::abs(a.template get<u8>(window + k + n) - b.template get<u8>(block + n));
+        r.template set<u16>(lane + k, static_cast<u16>(sum));
+      }
     }
     return r;
   }
@@ -103,64 +108,82 @@ struct ShiftBytes {
   }
 };
 
+/// The count is an XMM register or 128 bits of memory, whatever the length of the operands.
+template <class F, class E>
+void shift_op(Cpu& c, const Insn& i) {
+  E::require(c);
+  typename E::Value count = E::Value::zero();
+  count.q[0] = vector_source < Encoding < E::words == 1 ? 1 : 2, E::vex >, E::words == 1 ? 8 : 16,
+  Source::any > (c, i, E::second).q[0];
+  E::set(c, i.reg[0], F{}(E::get(c, i.reg[E::first]), count));
+}
+template <class F, class E>
+Handler shift_by_imm() {
+  return then_next<vector_op<F, E, 8, Source::imm, E::second>>;
+}
 template <class F>
 Handler shift(const Insn& i) {
-  if (i.kind[1] != Operand::imm) return mmx_or_xmm<F>(i);
-  return i.kind[0] == Operand::mmx ? then_next<vector_op<F, 1, 8, Source::imm>>
-                                   : then_next<vector_op<F, 2, 16, Source::imm>>;
+  if (i.kind[0] == Operand::mmx) return i.kind[1] == Operand::imm ? shift_by_imm<F, Mmx>() : then_next<shift_op<F, Mmx>>;
+  return by_encoding(i, [&]<class E>(E) -> Handler {
+    return i.kind[E::second] == Operand::imm ? shift_by_imm<F, E>() : then_next<shift_op<F, E>>;
+  });
+}
+template <bool left>
+Handler shift_bytes(const Insn& i) {
+  return by_encoding(i, []<class E>(E) { return shift_by_imm<ShiftBytes<left>, E>(); });
 }
 
 }  // namespace
 
 Handler bind_vector_add(const Insn& i) {
   switch (i.op) {
-    case Op::PADDB: return mmx_or_xmm<Each<u8, Add>>(i);
-    case Op::PADDW: return mmx_or_xmm<Each<u16, Add>>(i);
-    case Op::PADDD: return mmx_or_xmm<Each<u32, Add>>(i);
-    case Op::PADDQ: return mmx_or_xmm<Each<u64, Add>>(i);
-    case Op::PADDSB: return mmx_or_xmm<Each<i8, AddSaturated>>(i);
-    case Op::PADDSW: return mmx_or_xmm<Each<i16, AddSaturated>>(i);
-    case Op::PADDUSB: return mmx_or_xmm<Each<u8, AddSaturated>>(i);
-    case Op::PADDUSW: return mmx_or_xmm<Each<u16, AddSaturated>>(i);
-    case Op::PSUBB: return mmx_or_xmm<Each<u8, Sub>>(i);
-    case Op::PSUBW: return mmx_or_xmm<Each<u16, Sub>>(i);
-    case Op::PSUBD: return mmx_or_xmm<Each<u32, Sub>>(i);
-    case Op::PSUBQ: return mmx_or_xmm<Each<u64, Sub>>(i);
-    case Op::PSUBSB: return mmx_or_xmm<Each<i8, SubSaturated>>(i);
-    case Op::PSUBSW: return mmx_or_xmm<Each<i16, SubSaturated>>(i);
-    case Op::PSUBUSB: return mmx_or_xmm<Each<u8, SubSaturated>>(i);
-    case Op::PSUBUSW: return mmx_or_xmm<Each<u16, SubSaturated>>(i);
-    case Op::PAVGB: return mmx_or_xmm<Each<u8, Average>>(i);
-    case Op::PAVGW: return mmx_or_xmm<Each<u16, Average>>(i);
-    case Op::PHADDW: return mmx_or_xmm<Horizontal<u16, Add>>(i);
-    case Op::PHADDD: return mmx_or_xmm<Horizontal<u32, Add>>(i);
-    case Op::PHADDSW: return mmx_or_xmm<Horizontal<i16, AddSaturated>>(i);
-    case Op::PHSUBW: return mmx_or_xmm<Horizontal<u16, Sub>>(i);
-    case Op::PHSUBD: return mmx_or_xmm<Horizontal<u32, Sub>>(i);
-    case Op::PHSUBSW: return mmx_or_xmm<Horizontal<i16, SubSaturated>>(i);
-    case Op::PABSB: return mmx_or_xmm<EachOf<i8, Absolute>>(i);
-    case Op::PABSW: return mmx_or_xmm<EachOf<i16, Absolute>>(i);
-    case Op::PABSD: return mmx_or_xmm<EachOf<i32, Absolute>>(i);
-    case Op::PSIGNB: return mmx_or_xmm<Each<i8, Sign>>(i);
-    case Op::PSIGNW: return mmx_or_xmm<Each<i16, Sign>>(i);
-    case Op::PSIGND: return mmx_or_xmm<Each<i32, Sign>>(i);
+    case Op::PADDB: return any_vector<Each<u8, Add>>(i);
+    case Op::PADDW: return any_vector<Each<u16, Add>>(i);
+    case Op::PADDD: return any_vector<Each<u32, Add>>(i);
+    case Op::PADDQ: return any_vector<Each<u64, Add>>(i);
+    case Op::PADDSB: return any_vector<Each<i8, AddSaturated>>(i);
+    case Op::PADDSW: return any_vector<Each<i16, AddSaturated>>(i);
+    case Op::PADDUSB: return any_vector<Each<u8, AddSaturated>>(i);
+    case Op::PADDUSW: return any_vector<Each<u16, AddSaturated>>(i);
+    case Op::PSUBB: return any_vector<Each<u8, Sub>>(i);
+    case Op::PSUBW: return any_vector<Each<u16, Sub>>(i);
+    case Op::PSUBD: return any_vector<Each<u32, Sub>>(i);
+    case Op::PSUBQ: return any_vector<Each<u64, Sub>>(i);
+    case Op::PSUBSB: return any_vector<Each<i8, SubSaturated>>(i);
+    case Op::PSUBSW: return any_vector<Each<i16, SubSaturated>>(i);
+    case Op::PSUBUSB: return any_vector<Each<u8, SubSaturated>>(i);
+    case Op::PSUBUSW: return any_vector<Each<u16, SubSaturated>>(i);
+    case Op::PAVGB: return any_vector<Each<u8, Average>>(i);
+    case Op::PAVGW: return any_vector<Each<u16, Average>>(i);
+    case Op::PHADDW: return any_vector<Horizontal<u16, Add>>(i);
+    case Op::PHADDD: return any_vector<Horizontal<u32, Add>>(i);
+    case Op::PHADDSW: return any_vector<Horizontal<i16, AddSaturated>>(i);
+    case Op::PHSUBW: return any_vector<Horizontal<u16, Sub>>(i);
+    case Op::PHSUBD: return any_vector<Horizontal<u32, Sub>>(i);
+    case Op::PHSUBSW: return any_vector<Horizontal<i16, SubSaturated>>(i);
+    case Op::PABSB: return any_vector<EachOf<i8, Absolute>>(i);
+    case Op::PABSW: return any_vector<EachOf<i16, Absolute>>(i);
+    case Op::PABSD: return any_vector<EachOf<i32, Absolute>>(i);
+    case Op::PSIGNB: return any_vector<Each<i8, Sign>>(i);
+    case Op::PSIGNW: return any_vector<Each<i16, Sign>>(i);
+    case Op::PSIGND: return any_vector<Each<i32, Sign>>(i);
     default: return nullptr;
   }
 }
 
 Handler bind_vector_multiply(const Insn& i) {
   switch (i.op) {
-    case Op::PMULLW: return mmx_or_xmm<Each<i16, Mul>>(i);
-    case Op::PMULLD: return xmm_only<Each<u32, Mul>>(i);
-    case Op::PMULHW: return mmx_or_xmm<Each<i16, MulHigh>>(i);
-    case Op::PMULHUW: return mmx_or_xmm<Each<u16, MulHigh>>(i);
-    case Op::PMULHRSW: return mmx_or_xmm<Each<i16, MulHighRounded>>(i);
-    case Op::PMULUDQ: return mmx_or_xmm<Each<u64, MulEvenUnsigned>>(i);
-    case Op::PMULDQ: return xmm_only<Each<u64, MulEvenSigned>>(i);
-    case Op::PMADDWD: return mmx_or_xmm<Each<u32, MulAddWords>>(i);
-    case Op::PMADDUBSW: return mmx_or_xmm<Each<u16, MulAddBytes>>(i);
-    case Op::PSADBW: return mmx_or_xmm<Each<u64, SumOfDifferences>>(i);
-    case Op::MPSADBW: return xmm_only<MultipleSums>(i);
+    case Op::PMULLW: return any_vector<Each<i16, Mul>>(i);
+    case Op::PMULLD: return xmm_or_ymm<Each<u32, Mul>>(i);
+    case Op::PMULHW: return any_vector<Each<i16, MulHigh>>(i);
+    case Op::PMULHUW: return any_vector<Each<u16, MulHigh>>(i);
+    case Op::PMULHRSW: return any_vector<Each<i16, MulHighRounded>>(i);
+    case Op::PMULUDQ: return any_vector<Each<u64, MulEvenUnsigned>>(i);
+    case Op::PMULDQ: return xmm_or_ymm<Each<u64, MulEvenSigned>>(i);
+    case Op::PMADDWD: return any_vector<Each<u32, MulAddWords>>(i);
+    case Op::PMADDUBSW: return any_vector<Each<u16, MulAddBytes>>(i);
+    case Op::PSADBW: return any_vector<Each<u64, SumOfDifferences>>(i);
+    case Op::MPSADBW: return xmm_or_ymm<MultipleSums>(i);
     case Op::PHMINPOSUW: return xmm_only<MinimumPosition>(i);
     default: return nullptr;
   }
@@ -168,44 +191,44 @@ Handler bind_vector_multiply(const Insn& i) {
 
 Handler bind_vector_compare(const Insn& i) {
   switch (i.op) {
-    case Op::PCMPEQB: return mmx_or_xmm<Each<u8, Equal>>(i);
-    case Op::PCMPEQW: return mmx_or_xmm<Each<u16, Equal>>(i);
-    case Op::PCMPEQD: return mmx_or_xmm<Each<u32, Equal>>(i);
-    case Op::PCMPEQQ: return xmm_only<Each<u64, Equal>>(i);
-    case Op::PCMPGTB: return mmx_or_xmm<Each<i8, Greater>>(i);
-    case Op::PCMPGTW: return mmx_or_xmm<Each<i16, Greater>>(i);
-    case Op::PCMPGTD: return mmx_or_xmm<Each<i32, Greater>>(i);
-    case Op::PCMPGTQ: return xmm_only<Each<i64, Greater>>(i);
-    case Op::PMINUB: return mmx_or_xmm<Each<u8, Min>>(i);
-    case Op::PMINSW: return mmx_or_xmm<Each<i16, Min>>(i);
-    case Op::PMAXUB: return mmx_or_xmm<Each<u8, Max>>(i);
-    case Op::PMAXSW: return mmx_or_xmm<Each<i16, Max>>(i);
-    case Op::PMINSB: return xmm_only<Each<i8, Min>>(i);
-    case Op::PMINUW: return xmm_only<Each<u16, Min>>(i);
-    case Op::PMINSD: return xmm_only<Each<i32, Min>>(i);
-    case Op::PMINUD: return xmm_only<Each<u32, Min>>(i);
-    case Op::PMAXSB: return xmm_only<Each<i8, Max>>(i);
-    case Op::PMAXUW: return xmm_only<Each<u16, Max>>(i);
-    case Op::PMAXSD: return xmm_only<Each<i32, Max>>(i);
-    case Op::PMAXUD: return xmm_only<Each<u32, Max>>(i);
+    case Op::PCMPEQB: return any_vector<Each<u8, Equal>>(i);
+    case Op::PCMPEQW: return any_vector<Each<u16, Equal>>(i);
+    case Op::PCMPEQD: return any_vector<Each<u32, Equal>>(i);
+    case Op::PCMPEQQ: return xmm_or_ymm<Each<u64, Equal>>(i);
+    case Op::PCMPGTB: return any_vector<Each<i8, Greater>>(i);
+    case Op::PCMPGTW: return any_vector<Each<i16, Greater>>(i);
+    case Op::PCMPGTD: return any_vector<Each<i32, Greater>>(i);
+    case Op::PCMPGTQ: return xmm_or_ymm<Each<i64, Greater>>(i);
+    case Op::PMINUB: return any_vector<Each<u8, Min>>(i);
+    case Op::PMINSW: return any_vector<Each<i16, Min>>(i);
+    case Op::PMAXUB: return any_vector<Each<u8, Max>>(i);
+    case Op::PMAXSW: return any_vector<Each<i16, Max>>(i);
+    case Op::PMINSB: return xmm_or_ymm<Each<i8, Min>>(i);
+    case Op::PMINUW: return xmm_or_ymm<Each<u16, Min>>(i);
+    case Op::PMINSD: return xmm_or_ymm<Each<i32, Min>>(i);
+    case Op::PMINUD: return xmm_or_ymm<Each<u32, Min>>(i);
+    case Op::PMAXSB: return xmm_or_ymm<Each<i8, Max>>(i);
+    case Op::PMAXUW: return xmm_or_ymm<Each<u16, Max>>(i);
+    case Op::PMAXSD: return xmm_or_ymm<Each<i32, Max>>(i);
+    case Op::PMAXUD: return xmm_or_ymm<Each<u32, Max>>(i);
     default: return nullptr;
   }
 }
 
 Handler bind_vector_logic(const Insn& i) {
   switch (i.op) {
-    case Op::PAND: return mmx_or_xmm<Each<u64, And>>(i);
-    case Op::PANDN: return mmx_or_xmm<Each<u64, AndNot>>(i);
-    case Op::POR: return mmx_or_xmm<Each<u64, Or>>(i);
-    case Op::PXOR: return mmx_or_xmm<Each<u64, Xor>>(i);
+    case Op::PAND: return any_vector<Each<u64, And>>(i);
+    case Op::PANDN: return any_vector<Each<u64, AndNot>>(i);
+    case Op::POR: return any_vector<Each<u64, Or>>(i);
+    case Op::PXOR: return any_vector<Each<u64, Xor>>(i);
     case Op::ANDPS:
-    case Op::ANDPD: return xmm_only<Each<u64, And>>(i);
+    case Op::ANDPD: return xmm_or_ymm<Each<u64, And>>(i);
     case Op::ANDNPS:
-    case Op::ANDNPD: return xmm_only<Each<u64, AndNot>>(i);
+    case Op::ANDNPD: return xmm_or_ymm<Each<u64, AndNot>>(i);
     case Op::ORPS:
-    case Op::ORPD: return xmm_only<Each<u64, Or>>(i);
+    case Op::ORPD: return xmm_or_ymm<Each<u64, Or>>(i);
     case Op::XORPS:
-    case Op::XORPD: return xmm_only<Each<u64, Xor>>(i);
+    case Op::XORPD: return xmm_or_ymm<Each<u64, Xor>>(i);
     default: return nullptr;
   }
 }
@@ -220,8 +243,13 @@ Handler bind_vector_shift(const Insn& i) {
     case Op::PSRLQ: return shift<Shift<u64, Right>>(i);
     case Op::PSRAW: return shift<Shift<i16, RightArithmetic>>(i);
     case Op::PSRAD: return shift<Shift<i32, RightArithmetic>>(i);
-    case Op::PSLLDQ: return then_next<vector_op<ShiftBytes<true>, 2, 16, Source::imm>>;
-    case Op::PSRLDQ: return then_next<vector_op<ShiftBytes<false>, 2, 16, Source::imm>>;
+    case Op::VPSLLVD: return xmm_or_ymm<Each<u32, Left>>(i);
+    case Op::VPSLLVQ: return xmm_or_ymm<Each<u64, Left>>(i);
+    case Op::VPSRLVD: return xmm_or_ymm<Each<u32, Right>>(i);
+    case Op::VPSRLVQ: return xmm_or_ymm<Each<u64, Right>>(i);
+    case Op::VPSRAVD: return xmm_or_ymm<Each<i32, RightArithmetic>>(i);
+    case Op::PSLLDQ: return shift_bytes<true>(i);
+    case Op::PSRLDQ: return shift_bytes<false>(i);
     default: return nullptr;
   }
 }

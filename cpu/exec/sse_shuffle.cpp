@@ -49,7 +49,7 @@ struct ShuffleBytes {
   }
 };
 
-/// PSHUFD, PSHUFW: every element is chosen by two bits of imm.
+/// PSHUFD, PSHUFW, VPERMILPS, VPERMQ, VPERMPD: every element is chosen out of four by two bits of imm.
 template <class T>
 struct ShuffleByImm {
   template <unsigned N>
@@ -57,6 +57,40 @@ struct ShuffleByImm {
     Lanes<N> r;
     for (unsigned k = 0; k < Lanes<N>::template count<T>; ++k)
       r.template set<T>(k, b.template get<T>(k / 4 * 4 + (imm >> (2 * (k % 4)) & 3)));
+    return r;
+  }
+};
+
+/// VPERMILPS, VPERMILPD with a vector of indices: inside every lane. A double's index is in bit 1.
+template <class T>
+struct PermuteInLane {
+  template <unsigned N>
+  Lanes<N> operator()(const Lanes<N>& a, const Lanes<N>& b) const {
+    constexpr unsigned n = Lanes<N>::template per_lane<T>;
+    Lanes<N> r;
+    for (unsigned k = 0; k < Lanes<N>::template count<T>; ++k)
+      r.template set<T>(k, a.template get<T>(k / n * n + (b.template get<T>(k) >> (sizeof(T) == 8) & (n - 1))));
+    return r;
+  }
+};
+
+/// VPERMD, VPERMPS: the first source has the indices, which reach across lanes.
+struct PermuteAcross {
+  template <unsigned N>
+  Lanes<N> operator()(const Lanes<N>& a, const Lanes<N>& b) const {
+    Lanes<N> r;
+    for (unsigned k = 0; k < N * 2; ++k) r.template set<u32>(k, b.template get<u32>(a.template get<u32>(k) % (N * 2)));
+    return r;
+  }
+};
+
+/// VPERM2F128, VPERM2I128: each half is one of the four halves of a and b, or zero.
+struct PermuteHalves {
+  template <unsigned N>
+  Lanes<N> operator()(const Lanes<N>& a, const Lanes<N>& b, u8 imm) const {
+    Lanes<N> r = Lanes<N>::zero();
+    for (unsigned half = 0; half < N / 2; ++half, imm >>= 4)
+      if (!(imm & 8)) r.template set<Lanes<2>>(half, (imm & 2 ? b : a).template get<Lanes<2>>(imm & (N / 2 - 1)));
     return r;
   }
 };
@@ -84,7 +118,7 @@ struct ShufflePs {
   }
 };
 
-/// SHUFPD: one element of a, one of b; every lane has two bits of its own.
+/// SHUFPD: one element of a, one of b; every lane has two bits of its own. VPERMILPD is the same with a = b.
 struct ShufflePd {
   template <unsigned N>
   Lanes<N> operator()(const Lanes<N>& a, const Lanes<N>& b, u8 imm) const {
@@ -111,7 +145,7 @@ struct AlignRight {
   }
 };
 
-/// PBLENDW, BLENDPS, BLENDPD: bit k of imm takes element k from b. PBLENDW repeats its eight bits in every lane.
+/// PBLENDW, BLENDPS, BLENDPD, VPBLENDD: bit k of imm takes element k from b. PBLENDW repeats its eight bits in every lane.
 template <class T>
 struct BlendByImm {
   template <unsigned N>
@@ -133,12 +167,18 @@ struct Blend {
       r.template set<T>(k, (mask.template get<T>(k) < 0 ? b : a).template get<T>(k));
     return r;
   }
-  /// Legacy encoding: the mask is XMM0.
-  template <unsigned N>
-  Lanes<N> operator()(Cpu& c, const Lanes<N>& a, const Lanes<N>& b) const {
-    return by(a, b, vector_reg<N>(c, 0));
-  }
 };
+/// The mask is XMM0, or VEX's fourth operand.
+template <class T, class E>
+void blend_variable(Cpu& c, const Insn& i) {
+  E::require(c);
+  const typename E::Value b = vector_source<E, E::words * 8, Source::any>(c, i, E::second);
+  E::set(c, i.reg[0], Blend<T>::by(E::get(c, i.reg[E::first]), b, E::get(c, E::vex ? i.reg[3] : u8{0})));
+}
+template <class T>
+Handler blend(const Insn& i) {
+  return by_encoding(i, []<class E>(E) { return then_next<blend_variable<T, E>>; });
+}
 
 /// PMOVSX, PMOVZX: the lowest elements of the source, widened.
 template <class From, class To>
@@ -153,7 +193,7 @@ struct Extend {
 };
 template <class From, class To>
 Handler extend(const Insn& i) {
-  return xmm_only<Extend<From, To>, 16 * sizeof(From) / sizeof(To)>(i);
+  return xmm_or_ymm<Extend<From, To>, 16 * sizeof(From) / sizeof(To)>(i);
 }
 
 /// MOVSLDUP, MOVSHDUP, MOVDDUP: the even or odd elements, twice.
@@ -170,72 +210,80 @@ struct Duplicate {
 // ---- one element ------------------------------------------------------------------------------------------------------
 
 /// PINSRx: from the low bits of a general register, or memory.
-template <class T, unsigned N>
+template <class T, class E>
 void insert_element(Cpu& c, const Insn& i) {
-  require_vector<N>(c);
-  const T v = c.read<T>(i, 1);
-  Lanes<N> r = vector_reg<N>(c, i.reg[0]);
-  r.template set<T>(static_cast<unsigned>(i.imm) % Lanes<N>::template count<T>, v);
-  set_vector_reg<N>(c, i.reg[0], r);
+  E::require(c);
+  const T v = c.read<T>(i, E::second);
+  typename E::Value r = E::get(c, i.reg[E::first]);
+  r.template set<T>(static_cast<unsigned>(i.imm) % E::Value::template count<T>, v);
+  E::set(c, i.reg[0], r);
 }
 
 /// PEXTRx, EXTRACTPS: to memory, or zero-extended to a general register.
-template <class T, unsigned N>
+template <class T, class E>
 void extract_element(Cpu& c, const Insn& i) {
-  require_vector<N>(c);
-  const T v = vector_reg<N>(c, i.reg[1]).template get<T>(static_cast<unsigned>(i.imm) % Lanes<N>::template count<T>);
+  E::require(c);
+  const T v = E::get(c, i.reg[1]).template get<T>(static_cast<unsigned>(i.imm) % E::Value::template count<T>);
   if (i.kind[0] == Operand::mem)
     c.store<T>(i, v);
   else
     c.set_gpr<u64>(i.reg[0], v);
-  if constexpr (N == 1) switch_to_mmx(c);
+  if constexpr (E::words == 1) switch_to_mmx(c);
 }
 
 /// INSERTPS: imm = source element (registers only), destination element, zero mask.
-struct InsertPs {
-  static Lanes<2> insert(Lanes<2> a, u32 v, u8 imm) {
-    a.set<u32>(imm >> 4 & 3, v);
-    for (unsigned k = 0; k < 4; ++k)
-      if (imm >> k & 1) a.set<u32>(k, 0);
-    return a;
-  }
-};
-template <Source source>
+template <class E>
 void insertps(Cpu& c, const Insn& i) {
-  require_sse(c);
+  E::require(c);
   const u8 imm = static_cast<u8>(i.imm);
-  const Lanes<2> b = vector_source<2, 4, source>(c, i);
-  const u32 v = b.get<u32>(source == Source::mem ? 0 : imm >> 6);
-  set_vector_reg<2>(c, i.reg[0], InsertPs::insert(vector_reg<2>(c, i.reg[0]), v, imm));
+  const Lanes<2> b = vector_source<E, 4, Source::any>(c, i, E::second);
+  const u32 v = b.template get<u32>(i.kind[E::second] == Operand::mem ? 0 : imm >> 6);
+  Lanes<2> r = E::get(c, i.reg[E::first]);
+  r.template set<u32>(imm >> 4 & 3, v);
+  for (unsigned k = 0; k < 4; ++k)
+    if (imm >> k & 1) r.template set<u32>(k, 0);
+  E::set(c, i.reg[0], r);
 }
 
 // ---- signs to bits, tests ----------------------------------------------------------------------------------------------
 
 /// PMOVMSKB, MOVMSKPS, MOVMSKPD: the sign bits of the source's elements.
-template <class T, unsigned N>
+template <class T, class E>
 void sign_mask(Cpu& c, const Insn& i) {
-  require_vector<N>(c);
-  const Lanes<N> v = vector_reg<N>(c, i.reg[1]);
+  E::require(c);
+  const typename E::Value v = E::get(c, i.reg[1]);
   u32 mask = 0;
   if constexpr (sizeof(T) == 1) {
     // Eight signs at a time: the multiplication gathers bit 7 of every byte in the topmost byte.
-    for (unsigned k = 0; k < N; ++k)
+    for (unsigned k = 0; k < E::words; ++k)
       mask |= static_cast<u32>(((v.q[k] >> 7 & 0x0101010101010101) * 0x0102040810204080) >> 56) << (8 * k);
   } else {
-    for (unsigned k = 0; k < Lanes<N>::template count<T>; ++k) mask |= u32{v.template get<T>(k) < 0} << k;
+    for (unsigned k = 0; k < E::Value::template count<T>; ++k) mask |= u32{v.template get<T>(k) < 0} << k;
   }
-  if constexpr (N == 1) switch_to_mmx(c);
+  if constexpr (E::words == 1) switch_to_mmx(c);
   c.set_gpr<u64>(i.reg[0], mask);
 }
+template <class T>
+Handler signs(const Insn& i) {
+  return by_encoding(i, []<class E>(E) { return then_next<sign_mask<T, E>>; });
+}
 
-/// PTEST: ZF = no common bit, CF = no bit of the source beyond the destination's; the other flags are cleared.
-template <Source source>
-void ptest(Cpu& c, const Insn& i) {
-  require_sse(c);
-  const Lanes<2> b = vector_source<2, 16, source>(c, i), a = vector_reg<2>(c, i.reg[0]);
-  const bool zf = !((a.q[0] & b.q[0]) | (a.q[1] & b.q[1]));
-  const bool cf = !((~a.q[0] & b.q[0]) | (~a.q[1] & b.q[1]));
-  c.s.flags.unpack((zf ? fl::zf : 0) | (cf ? fl::cf : 0));
+/// PTEST, VTESTPS, VTESTPD: ZF = no common bit, CF = no bit of the source beyond the destination's, both among the bits
+/// of `counted` in every word; the other flags are cleared.
+template <u64 counted, class E>
+void test_bits(Cpu& c, const Insn& i) {
+  E::require(c);
+  const typename E::Value b = vector_source<E, E::words * 8, Source::any>(c, i), a = E::get(c, i.reg[0]);
+  u64 common = 0, beyond = 0;
+  for (unsigned k = 0; k < E::words; ++k) {
+    common |= a.q[k] & b.q[k] & counted;
+    beyond |= ~a.q[k] & b.q[k] & counted;
+  }
+  c.s.flags.unpack((common ? 0 : fl::zf) | (beyond ? 0 : fl::cf));
+}
+template <u64 counted>
+Handler test_of(const Insn& i) {
+  return by_encoding(i, []<class E>(E) { return then_next<test_bits<counted, E>>; });
 }
 
 }  // namespace
@@ -244,48 +292,58 @@ Handler bind_unpack(const Insn& i) {
   // The MMX forms of the low unpacks read only 32 bits of memory.
   const auto low = [&]<class T>(T) {
     using F = Unpack<T, false>;
-    return i.kind[0] == Operand::mmx ? bind_vector<F, 1, 4>(i) : bind_vector<F, 2>(i);
+    return i.kind[0] == Operand::mmx ? bind_vector<F, Mmx, 4>(i) : xmm_or_ymm<F>(i);
   };
   switch (i.op) {
     case Op::PUNPCKLBW: return low(u8{});
     case Op::PUNPCKLWD: return low(u16{});
     case Op::PUNPCKLDQ: return low(u32{});
     case Op::PUNPCKLQDQ:
-    case Op::UNPCKLPD: return xmm_only<Unpack<u64, false>>(i);
-    case Op::UNPCKLPS: return xmm_only<Unpack<u32, false>>(i);
-    case Op::PUNPCKHBW: return mmx_or_xmm<Unpack<u8, true>>(i);
-    case Op::PUNPCKHWD: return mmx_or_xmm<Unpack<u16, true>>(i);
-    case Op::PUNPCKHDQ: return mmx_or_xmm<Unpack<u32, true>>(i);
+    case Op::UNPCKLPD: return xmm_or_ymm<Unpack<u64, false>>(i);
+    case Op::UNPCKLPS: return xmm_or_ymm<Unpack<u32, false>>(i);
+    case Op::PUNPCKHBW: return any_vector<Unpack<u8, true>>(i);
+    case Op::PUNPCKHWD: return any_vector<Unpack<u16, true>>(i);
+    case Op::PUNPCKHDQ: return any_vector<Unpack<u32, true>>(i);
     case Op::PUNPCKHQDQ:
-    case Op::UNPCKHPD: return xmm_only<Unpack<u64, true>>(i);
-    case Op::UNPCKHPS: return xmm_only<Unpack<u32, true>>(i);
-    case Op::PACKSSWB: return mmx_or_xmm<Pack<i16, i8>>(i);
-    case Op::PACKUSWB: return mmx_or_xmm<Pack<i16, u8>>(i);
-    case Op::PACKSSDW: return mmx_or_xmm<Pack<i32, i16>>(i);
-    case Op::PACKUSDW: return xmm_only<Pack<i32, u16>>(i);
+    case Op::UNPCKHPD: return xmm_or_ymm<Unpack<u64, true>>(i);
+    case Op::UNPCKHPS: return xmm_or_ymm<Unpack<u32, true>>(i);
+    case Op::PACKSSWB: return any_vector<Pack<i16, i8>>(i);
+    case Op::PACKUSWB: return any_vector<Pack<i16, u8>>(i);
+    case Op::PACKSSDW: return any_vector<Pack<i32, i16>>(i);
+    case Op::PACKUSDW: return xmm_or_ymm<Pack<i32, u16>>(i);
     default: return nullptr;
   }
 }
 
 Handler bind_shuffle(const Insn& i) {
   switch (i.op) {
-    case Op::PSHUFB: return mmx_or_xmm<ShuffleBytes>(i);
-    case Op::PSHUFW: return bind_vector<ShuffleByImm<u16>, 1>(i);
-    case Op::PSHUFD: return xmm_only<ShuffleByImm<u32>>(i);
-    case Op::PSHUFLW: return xmm_only<ShuffleHalf<false>>(i);
-    case Op::PSHUFHW: return xmm_only<ShuffleHalf<true>>(i);
-    case Op::SHUFPS: return xmm_only<ShufflePs>(i);
-    case Op::SHUFPD: return xmm_only<ShufflePd>(i);
-    case Op::PALIGNR: return mmx_or_xmm<AlignRight>(i);
-    case Op::PBLENDW: return xmm_only<BlendByImm<u16>>(i);
-    case Op::BLENDPS: return xmm_only<BlendByImm<u32>>(i);
-    case Op::BLENDPD: return xmm_only<BlendByImm<u64>>(i);
-    case Op::PBLENDVB: return xmm_only<Blend<i8>>(i);
-    case Op::BLENDVPS: return xmm_only<Blend<i32>>(i);
-    case Op::BLENDVPD: return xmm_only<Blend<i64>>(i);
-    case Op::MOVSLDUP: return xmm_only<Duplicate<u32, 0>>(i);
-    case Op::MOVSHDUP: return xmm_only<Duplicate<u32, 1>>(i);
-    case Op::MOVDDUP: return xmm_only<Duplicate<u64, 0>, 8>(i);
+    case Op::PSHUFB: return any_vector<ShuffleBytes>(i);
+    case Op::PSHUFW: return bind_vector<ShuffleByImm<u16>, Mmx>(i);
+    case Op::PSHUFD: return xmm_or_ymm<ShuffleByImm<u32>>(i);
+    case Op::PSHUFLW: return xmm_or_ymm<ShuffleHalf<false>>(i);
+    case Op::PSHUFHW: return xmm_or_ymm<ShuffleHalf<true>>(i);
+    case Op::SHUFPS: return xmm_or_ymm<ShufflePs>(i);
+    case Op::SHUFPD: return xmm_or_ymm<ShufflePd>(i);
+    case Op::PALIGNR: return any_vector<AlignRight>(i);
+    case Op::VPERMILPS:
+      return i.kind[2] == Operand::imm ? xmm_or_ymm<ShuffleByImm<u32>>(i) : xmm_or_ymm<PermuteInLane<u32>>(i);
+    case Op::VPERMILPD: return i.kind[2] == Operand::imm ? xmm_or_ymm<ShufflePd>(i) : xmm_or_ymm<PermuteInLane<u64>>(i);
+    case Op::VPERMQ:
+    case Op::VPERMPD: return xmm_or_ymm<ShuffleByImm<u64>>(i);
+    case Op::VPERMD:
+    case Op::VPERMPS: return xmm_or_ymm<PermuteAcross>(i);
+    case Op::VPERM2F128:
+    case Op::VPERM2I128: return xmm_or_ymm<PermuteHalves>(i);
+    case Op::PBLENDW: return xmm_or_ymm<BlendByImm<u16>>(i);
+    case Op::VPBLENDD:
+    case Op::BLENDPS: return xmm_or_ymm<BlendByImm<u32>>(i);
+    case Op::BLENDPD: return xmm_or_ymm<BlendByImm<u64>>(i);
+    case Op::PBLENDVB: return blend<i8>(i);
+    case Op::BLENDVPS: return blend<i32>(i);
+    case Op::BLENDVPD: return blend<i64>(i);
+    case Op::MOVSLDUP: return xmm_or_ymm<Duplicate<u32, 0>>(i);
+    case Op::MOVSHDUP: return xmm_or_ymm<Duplicate<u32, 1>>(i);
+    case Op::MOVDDUP: return xmm_or_ymm<Duplicate<u64, 0>, 8, 32>(i);
     default: return nullptr;
   }
 }
@@ -310,28 +368,37 @@ Handler bind_extend(const Insn& i) {
 
 Handler bind_element(const Insn& i) {
   const bool mmx_form = i.kind[0] == Operand::mmx || i.kind[1] == Operand::mmx;
+  const auto insert = [&]<class T>(T) {
+    return by_encoding_128(i, []<class E>(E) { return then_next<insert_element<T, E>>; });
+  };
+  const auto extract = [&]<class T>(T) {
+    return by_encoding_128(i, []<class E>(E) { return then_next<extract_element<T, E>>; });
+  };
   switch (i.op) {
-    case Op::PINSRB: return then_next<insert_element<u8, 2>>;
-    case Op::PINSRW: return mmx_form ? then_next<insert_element<u16, 1>> : then_next<insert_element<u16, 2>>;
-    case Op::PINSRD: return then_next<insert_element<u32, 2>>;
-    case Op::PINSRQ: return then_next<insert_element<u64, 2>>;
-    case Op::PEXTRB: return then_next<extract_element<u8, 2>>;
-    case Op::PEXTRW: return mmx_form ? then_next<extract_element<u16, 1>> : then_next<extract_element<u16, 2>>;
+    case Op::PINSRB: return insert(u8{});
+    case Op::PINSRW: return mmx_form ? then_next<insert_element<u16, Mmx>> : insert(u16{});
+    case Op::PINSRD: return insert(u32{});
+    case Op::PINSRQ: return insert(u64{});
+    case Op::PEXTRB: return extract(u8{});
+    case Op::PEXTRW: return mmx_form ? then_next<extract_element<u16, Mmx>> : extract(u16{});
     case Op::PEXTRD:
-    case Op::EXTRACTPS: return then_next<extract_element<u32, 2>>;
-    case Op::PEXTRQ: return then_next<extract_element<u64, 2>>;
-    case Op::INSERTPS:
-      return i.kind[1] == Operand::mem ? then_next<insertps<Source::mem>> : then_next<insertps<Source::reg>>;
+    case Op::EXTRACTPS: return extract(u32{});
+    case Op::PEXTRQ: return extract(u64{});
+    case Op::INSERTPS: return by_encoding_128(i, []<class E>(E) { return then_next<insertps<E>>; });
     default: return nullptr;
   }
 }
 
 Handler bind_vector_to_bits(const Insn& i) {
+  constexpr u64 every = ~u64{0}, signs_of_singles = 0x8000000080000000, signs_of_doubles = 0x8000000000000000;
   switch (i.op) {
-    case Op::PMOVMSKB: return i.kind[1] == Operand::mmx ? then_next<sign_mask<i8, 1>> : then_next<sign_mask<i8, 2>>;
-    case Op::MOVMSKPS: return then_next<sign_mask<i32, 2>>;
-    case Op::MOVMSKPD: return then_next<sign_mask<i64, 2>>;
-    case Op::PTEST: return i.kind[1] == Operand::mem ? then_next<ptest<Source::mem>> : then_next<ptest<Source::reg>>;
+    case Op::PMOVMSKB: return i.kind[1] == Operand::mmx ? then_next<sign_mask<i8, Mmx>> : signs<i8>(i);
+    case Op::MOVMSKPS: return signs<i32>(i);
+    case Op::MOVMSKPD: return signs<i64>(i);
+    case Op::PTEST: return test_of<every>(i);
+    case Op::VTESTPS: return test_of<signs_of_singles>(i);
+    case Op::VTESTPD: return test_of<signs_of_doubles>(i);
+
     default: return nullptr;
   }
 }

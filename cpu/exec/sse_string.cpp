@@ -100,9 +100,9 @@ Lanes<2> mask_of(u32 bits, Control control) {
   return r;
 }
 
-template <bool explicit_length, bool to_index>
+template <bool explicit_length, bool to_index, class E>
 void compare_strings(Cpu& c, const Insn& i) {
-  require_sse(c);
+  E::require(c);
   const Control control{static_cast<u8>(i.imm)};
   Fragment a(vector_reg<2>(c, i.reg[0]), control);
   Fragment text(i.kind[1] == Operand::mem ? c.load<Lanes<2>>(i) : vector_reg<2>(c, i.reg[1]), control);
@@ -118,19 +118,24 @@ void compare_strings(Cpu& c, const Insn& i) {
   if (to_index)
     c.s.gpr[RCX] = index_of(bits, control);
   else
-    set_vector_reg<2>(c, 0, mask_of(bits, control));
+    E::set(c, 0, mask_of(bits, control));
   c.s.flags.unpack((bits ? fl::cf : 0) | (text.length < control.count() ? fl::zf : 0) |
                    (a.length < control.count() ? fl::sf : 0) | (bits & 1 ? fl::of : 0));
+}
+
+template <bool explicit_length, bool to_index>
+Handler strings(const Insn& i) {
+  return by_encoding_128(i, []<class E>(E) { return then_next<compare_strings<explicit_length, to_index, E>>; });
 }
 
 }  // namespace
 
 Handler bind_string_compare(const Insn& i) {
   switch (i.op) {
-    case Op::PCMPESTRI: return then_next<compare_strings<true, true>>;
-    case Op::PCMPESTRM: return then_next<compare_strings<true, false>>;
-    case Op::PCMPISTRI: return then_next<compare_strings<false, true>>;
-    case Op::PCMPISTRM: return then_next<compare_strings<false, false>>;
+    case Op::PCMPESTRI: return strings<true, true>(i);
+    case Op::PCMPESTRM: return strings<true, false>(i);
+    case Op::PCMPISTRI: return strings<false, true>(i);
+    case Op::PCMPISTRM: return strings<false, false>(i);
     default: return nullptr;
   }
 }

@@ -154,16 +154,12 @@ void once(Cpu& c, const Insn& i) {
 
 enum class Until : u8 { count, unequal, equal };  ///< REP, REPE, REPNE
 
+/// Elements up to the count's end, to the comparison that ends it, or to `most` rounds; false: these are up.
 template <class Op, class T, Until until>
-void repeated(Cpu& c, const Insn& i) {
+bool elements(Cpu& c, Cursor& k, Cycles most, bool stepped) {
   constexpr bool moves = std::is_same_v<Op, Movs>, fast = sizeof(T) == 1 && (moves || std::is_same_v<Op, Stos>);
-  c.current = &i;
-  // Single steps and breakpoints trap behind each element (SDM vol. 3, 17.3.1.4).
-  const bool stepped = (c.s.rflags & fl::tf) || (c.s.dr[7] & 0xff);
-  const Cycles most = stepped ? 1 : kRounds;
-  Cursor k(c, i);
   while (k.left) {
-    if (k.rounds == most) return restart(c, i);
+    if (k.rounds == most) return false;
     if constexpr (fast)
       if (!stepped && chunk<moves>(k)) continue;
     const bool equal = Op::template element<T>(k);
@@ -172,6 +168,31 @@ void repeated(Cpu& c, const Insn& i) {
       if (!equal) break;
     if constexpr (until == Until::equal)
       if (equal) break;
+  }
+  return true;
+}
+
+template <class Op, class T, Until until>
+void repeated(Cpu& c, const Insn& i) {
+  c.current = &i;
+  // Single steps and breakpoints trap behind each element (SDM vol. 3, 17.3.1.4).
+  const bool stepped = (c.s.rflags & fl::tf) || (c.s.dr[7] & 0xff);
+  const Cycles most = stepped ? 1 : kRounds;
+  Cursor k(c, i);
+  if constexpr (until == Until::count) {
+    if (!elements<Op, T, until>(c, k, most, stepped)) return restart(c, i);
+  } else {
+    // A fault restores the flags of before the instruction, the finished comparisons' are lost (SDM vol. 2, REP).
+    const Flags before = c.s.flags;
+    try {
+      if (!elements<Op, T, until>(c, k, most, stepped)) {
+        if (!stepped) c.s.flags = before;
+        return restart(c, i);
+      }
+    } catch (const Trap&) {
+      c.s.flags = before;
+      throw;
+    }
   }
   k.covered = 1;
   leave_block(c, i);

@@ -3,6 +3,7 @@
 #include "cpu/bind.h"
 #include "cpu/descriptor.h"
 #include "cpu/exec/operand.h"
+#include "cpu/exec/xsave.h"
 
 namespace nestwalk::cpu {
 namespace {
@@ -124,7 +125,7 @@ void lar(Cpu& c, const Insn& i) {
   require_protected(c);
   const auto e = visible_entry(c, c.read<u16>(i, 1));
   const bool ok = e && describes(c, e->d, true);
-  if (ok) write_query(c, i, static_cast<u32>(e->d.low >> 32) & 0x00f0ff00);
+  if (ok) write_query(c, i, static_cast<u32>(e->d.low >> 32) & 0x00ffff00);
   c.s.flags.set_zf(ok);
 }
 
@@ -210,9 +211,9 @@ void xgetbv(Cpu& c, const Insn&) {
   if (!(c.s.cr4 & mmu::cr4::osxsave)) c.ud();
   const u32 index = static_cast<u32>(c.s.gpr[RCX]);
   if (index > 1 || (index == 1 && !c.cpuid.has(Feature::xgetbv1))) c.gp();
-  // XCR0 AND XINUSE: no component is tracked as unused.
-  c.s.gpr[RAX] = static_cast<u32>(c.s.xcr0);
-  c.s.gpr[RDX] = c.s.xcr0 >> 32;
+  const u64 value = index == 1 ? c.s.xcr0 & components_in_use(c) : c.s.xcr0;
+  c.s.gpr[RAX] = static_cast<u32>(value);
+  c.s.gpr[RDX] = value >> 32;
 }
 
 void xsetbv(Cpu& c, const Insn&) {
@@ -253,6 +254,7 @@ void write_back(Cpu& c, const Insn&) { c.require_cpl0(); }
 
 void halt(Cpu& c, const Insn&) {
   c.require_cpl0();
+  c.platform.intercept(mmu::Exit::hlt);
   c.s.halted = true;
   c.request_attention();
 }
@@ -261,6 +263,7 @@ void halt(Cpu& c, const Insn&) {
 // -------------------------------------------------------------------------------------------------------
 
 void cpuid(Cpu& c, const Insn&) {
+  c.platform.intercept(mmu::Exit::cpuid);
   CpuidDynamic now;
   u64 base = 0x900, id = 0;
   if (c.cpuid.has(Feature::apic) && c.platform.apic_read(0x1b, base)) now.apic_enabled = base & 0x800;
@@ -268,6 +271,7 @@ void cpuid(Cpu& c, const Insn&) {
   now.osxsave = c.s.cr4 & mmu::cr4::osxsave;
   now.ospke = c.s.cr4 & mmu::cr4::pke;
   now.xcr0 = c.s.xcr0;
+  now.xss = c.s.msr.xss;
   const CpuidAnswer a = c.cpuid.answer(static_cast<u32>(c.s.gpr[RAX]), static_cast<u32>(c.s.gpr[RCX]), now);
   c.s.gpr[RAX] = a.eax;
   c.s.gpr[RBX] = a.ebx;
@@ -328,6 +332,22 @@ void write_base(Cpu& c, const Insn& i) {
   c.s.seg[seg].base = v;
 }
 
+// ---- protection keys
+// ---------------------------------------------------------------------------------------------------------
+
+void rdpkru(Cpu& c, const Insn&) {
+  if (!(c.s.cr4 & mmu::cr4::pke)) c.ud();
+  if (static_cast<u32>(c.s.gpr[RCX])) c.gp();
+  c.s.gpr[RAX] = c.s.pkru;
+  c.s.gpr[RDX] = 0;
+}
+
+void wrpkru(Cpu& c, const Insn&) {
+  if (!(c.s.cr4 & mmu::cr4::pke)) c.ud();
+  if (static_cast<u32>(c.s.gpr[RCX]) || static_cast<u32>(c.s.gpr[RDX])) c.gp();
+  c.write_pkru(static_cast<u32>(c.s.gpr[RAX]));
+}
+
 void swapgs(Cpu& c, const Insn&) {
   if (!c.long64()) c.ud();
   c.require_cpl0();
@@ -379,5 +399,7 @@ Handler bind_rdgsbase(const Insn&) { return then_next<read_base<GS>>; }
 Handler bind_wrfsbase(const Insn&) { return then_next<write_base<FS>>; }
 Handler bind_wrgsbase(const Insn&) { return then_next<write_base<GS>>; }
 Handler bind_swapgs(const Insn&) { return then_next<swapgs>; }
+Handler bind_rdpkru(const Insn&) { return then_next<rdpkru>; }
+Handler bind_wrpkru(const Insn&) { return then_next<wrpkru>; }
 
 }  // namespace nestwalk::cpu

@@ -3,6 +3,7 @@
 #include <limits>
 #include <utility>
 
+#include "cpu/exec/transcendental.h"
 #include "cpu/exec/x87_stack.h"
 
 namespace nestwalk::cpu {
@@ -437,18 +438,18 @@ Handler bind_fxam(const Insn&) { return then_next<examine>; }
 
 Handler bind_fsqrt(const Insn&) { return then_next<function<host::square_root>>; }
 Handler bind_frndint(const Insn&) { return then_next<function<host::round_to_integer>>; }
-Handler bind_f2xm1(const Insn&) { return then_next<function<host::power_of_two>>; }
-Handler bind_fsin(const Insn&) { return then_next<function<host::sine, fsw::c2>>; }
-Handler bind_fcos(const Insn&) { return then_next<function<host::cosine, fsw::c2>>; }
-Handler bind_fsincos(const Insn&) { return then_next<function_pushing<host::sine_cosine, fsw::c2>>; }
-Handler bind_fptan(const Insn&) { return then_next<function_pushing<host::tangent, fsw::c2>>; }
+Handler bind_f2xm1(const Insn&) { return then_next<function<exact::power_of_two>>; }
+Handler bind_fsin(const Insn&) { return then_next<function<exact::sine, fsw::c2>>; }
+Handler bind_fcos(const Insn&) { return then_next<function<exact::cosine, fsw::c2>>; }
+Handler bind_fsincos(const Insn&) { return then_next<function_pushing<exact::sine_cosine, fsw::c2>>; }
+Handler bind_fptan(const Insn&) { return then_next<function_pushing<exact::tangent, fsw::c2>>; }
 Handler bind_fxtract(const Insn&) { return then_next<function_pushing<host::extract>>; }
 Handler bind_fscale(const Insn&) { return then_next<function_of_two<host::scale>>; }
 Handler bind_fprem(const Insn&) { return then_next<function_of_two<host::remainder_truncated, fsw::c2>>; }
 Handler bind_fprem1(const Insn&) { return then_next<function_of_two<host::remainder_ieee, fsw::c2>>; }
-Handler bind_fpatan(const Insn&) { return then_next<function_popping<host::arctangent>>; }
-Handler bind_fyl2x(const Insn&) { return then_next<function_popping<host::y_log2_x>>; }
-Handler bind_fyl2xp1(const Insn&) { return then_next<function_popping<host::y_log2_x_plus_1>>; }
+Handler bind_fpatan(const Insn&) { return then_next<function_popping<exact::arctangent>>; }
+Handler bind_fyl2x(const Insn&) { return then_next<function_popping<exact::y_log2_x>>; }
+Handler bind_fyl2xp1(const Insn&) { return then_next<function_popping<exact::y_log2_x_plus_1>>; }
 
 Handler bind_fld(const Insn& i) {
   if (i.kind[0] != Operand::mem) return then_next<load_register>;

@@ -101,7 +101,10 @@ class X87Work {
 /// Error summary and busy follow from exceptions and masks: after either was loaded.
 inline void update_summary(X87& x) {
   x.status &= static_cast<u16>(~(fsw::es | fsw::busy));
-  if (x.status & ~x.control & fsw::exceptions) x.status |= fsw::es | fsw::busy;
+  if (x.status & ~x.control & fsw::exceptions)
+    x.status |= fsw::es | fsw::busy;
+  else
+    x.ignored = false;
 }
 
 }  // namespace nestwalk::cpu

@@ -31,7 +31,13 @@ u8 abridged_tag_word(u16 tags) {
   return valid;
 }
 
+void freeze_for_x87_error(Cpu& c) {
+  c.platform.x87_error();
+  c.raise(ex::frozen);
+}
+
 void initialize(X87& x) {
+  x.ignored = false;
   x.control = 0x37f;
   x.status = 0;
   x.top = 0;
@@ -175,6 +181,7 @@ void fninit(Cpu& c, const Insn&) {
 void fnclex(Cpu& c, const Insn&) {
   need_x87(c);
   c.s.x87.status &= fsw::conditions;
+  c.s.x87.ignored = false;
 }
 void fldcw(Cpu& c, const Insn& i) {
   need_x87_waiting(c);

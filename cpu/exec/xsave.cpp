@@ -1,8 +1,13 @@
 // FXSAVE and XSAVE families, MXCSR (SDM vol. 1, 10.5, 13; vol. 2). A state component is a line of kComponents: where it
-// lies, and how it is saved, restored and initialised; XCR0 decides which ones exist for XSAVE.
+// lies, and how it is saved, restored and initialised; XCR0 and IA32_XSS decide which ones exist for XSAVE. Of the two
+// optimisations that 13.6 allows, the one for initial configurations is taken, the one for unmodified state is not
+// (cpu/undefined.h).
+#include "cpu/exec/xsave.h"
+
 #include <array>
 #include <cstring>
 
+#include "cpu/exec/vector.h"
 #include "cpu/exec/x87_image.h"
 #include "cpu/exec/x87_stack.h"
 
@@ -11,7 +16,7 @@ namespace {
 
 constexpr u32 kMxcsrMask = 0xffff, kMxcsrInitial = 0x1f80;
 constexpr unsigned kLegacyBytes = 512, kHeaderBytes = 64, kExtendedFrom = kLegacyBytes + kHeaderBytes;
-constexpr u64 kX87 = 1, kSse = 2, kAvx = 4, kCompacted = bit(63);
+constexpr u64 kX87 = 1, kSse = 2, kAvx = 4, kPkru = bit(9), kCompacted = bit(63);
 
 /// How the instruction pointers of x87 are kept: 64-bit offsets with REX.W, else 32-bit offsets and selectors.
 enum class Pointers : u8 { offsets64, selectors };
@@ -122,37 +127,41 @@ void initialize_avx(State& s, unsigned count) {
 }
 bool avx_in_use(const Cpu& c) { return half_in_use(c, 1); }
 
+// ---- PKRU
+// ----------------------------------------------------------------------------------------------------------------
+
+void save_pkru(Image& m, unsigned base, Pointers) { m.put<u64>(base, m.cpu().s.pkru); }
+void load_pkru(Image& m, unsigned base, Pointers, State& s) { s.pkru = m.get<u32>(base); }
+void initialize_pkru(State& s, unsigned) { s.pkru = 0; }
+bool pkru_in_use(const Cpu& c) { return c.s.pkru != 0; }
+
 // ---- components
 // ----------------------------------------------------------------------------------------------------------
 
 struct Component {
   u64 mask;
-  unsigned offset;  ///< in the standard format; the legacy ones have their place in both
+  unsigned offset;  ///< in the standard format, or kByMaker; the legacy ones have their place in both
   unsigned bytes;
   void (*save)(Image&, unsigned offset, Pointers);
   void (*load)(Image&, unsigned offset, Pointers, State&);
   void (*initialize)(State&, unsigned vectors);
   bool (*in_use)(const Cpu&);
 };
+constexpr unsigned kByMaker = ~0u;  ///< CPUID leaf 0DH says where
 constexpr Component kComponents[] = {
     {kX87, 0, 0, save_x87, load_x87, initialize_x87, x87_in_use},
     {kSse, 0, 0, save_sse, load_sse, initialize_sse, sse_in_use},
     {kAvx, 576, 256, save_avx, load_avx, initialize_avx, avx_in_use},
+    {kPkru, kByMaker, 8, save_pkru, load_pkru, initialize_pkru, pkru_in_use},
 };
-
-u64 in_use(const Cpu& c) {
-  u64 used = 0;
-  for (const Component& k : kComponents)
-    if (k.in_use(c)) used |= k.mask;
-  return used;
-}
 
 /// Calls visit(component, offset) for each of `wanted`; `layout` are the components of a compacted image, 0: standard.
 template <class F>
-void each(u64 wanted, u64 layout, F&& visit) {
+void each(const Cpu& c, u64 wanted, u64 layout, F&& visit) {
   unsigned next = kExtendedFrom;
   for (const Component& k : kComponents) {
-    const unsigned offset = layout & kCompacted && k.bytes ? next : k.offset;
+    const unsigned standard = k.offset == kByMaker ? c.cpuid.pkru_offset() : k.offset;
+    const unsigned offset = layout & kCompacted && k.bytes ? next : standard;
     if (layout & k.mask) next += k.bytes;
     if (wanted & k.mask) visit(k, offset);
   }
@@ -214,65 +223,76 @@ void fxrstor(Cpu& c, const Insn& i) {
 // ---- XSAVE, XRSTOR
 // -----------------------------------------------------------------------------------------------------------
 
-/// The area's linear address and the requested components that XCR0 enables.
-template <mmu::Side side>
+enum class Saving : u8 { all, changed, compacted, supervisor };  ///< XSAVE, XSAVEOPT, XSAVEC, XSAVES
+enum class Restoring : u8 { user, supervisor };                  ///< XRSTOR, XRSTORS
+
+/// The components that may be named: XSAVES and XRSTORS reach those of IA32_XSS as well.
+template <bool supervisor>
+u64 enabled(const Cpu& c) {
+  return c.s.xcr0 | (supervisor ? c.s.msr.xss : 0);
+}
+
+/// The area's linear address and the requested components that are enabled.
+template <mmu::Side side, bool supervisor>
 u64 x_area(Cpu& c, const Insn& i, u64& requested) {
   if (!(c.s.cr4 & mmu::cr4::osxsave)) c.ud();
   if (c.s.cr0 & mmu::cr0::ts) c.raise(ex::nm);
+  if (supervisor) c.require_cpl0();
   const u64 at = c.linear<side>(i, kExtendedFrom);
   if (at % 64) c.gp();
-  requested = c.s.xcr0 & ((c.s.gpr[RDX] << 32) | static_cast<u32>(c.s.gpr[RAX]));
+  requested = enabled<supervisor>(c) & ((c.s.gpr[RDX] << 32) | static_cast<u32>(c.s.gpr[RAX]));
   return at;
 }
 
-enum class Saving : u8 { all, changed, compacted };  ///< XSAVE, XSAVEOPT, XSAVEC
-
-/// XSAVEOPT and XSAVEC leave out what is in its initial configuration ("init optimization"). XSAVEOPT's second licence, to
-/// leave out what was not modified since the last XRSTOR, is not taken.
+/// All but XSAVE leave out what is in its initial configuration ("init optimization"). XSAVEC and XSAVES count MXCSR as a
+/// part of SSE, and compact.
 template <Saving saving, Pointers pointers>
 void xsave(Cpu& c, const Insn& i) {
+  constexpr bool compacts = saving == Saving::compacted || saving == Saving::supervisor;
   u64 requested;
-  const u64 at = x_area<mmu::Side::store>(c, i, requested);
-  const u64 layout = saving == Saving::compacted ? requested | kCompacted : 0;
-  u64 used = in_use(c) & requested;
-  if (saving == Saving::compacted && (requested & kSse) && c.s.mxcsr != kMxcsrInitial) used |= kSse;
+  const u64 at = x_area<mmu::Side::store, saving == Saving::supervisor>(c, i, requested);
+  const u64 layout = compacts ? requested | kCompacted : 0;
+  u64 used = components_in_use(c) & requested;
+  if (compacts && (requested & kSse) && c.s.mxcsr != kMxcsrInitial) used |= kSse;
   const u64 written = saving == Saving::all ? requested : used;
   unsigned end = kExtendedFrom;
-  each(written, layout, [&](const Component& k, unsigned offset) { end = std::max(end, offset + k.bytes); });
+  each(c, written, layout, [&](const Component& k, unsigned offset) { end = std::max(end, offset + k.bytes); });
   probe(c, i, at, end);
 
   Image m(c, i, at);
-  const u64 header = m.get<u64>(kLegacyBytes);
-  each(written, layout, [&](const Component& k, unsigned offset) { k.save(m, offset, pointers); });
-  const u64 with_mxcsr = saving == Saving::compacted ? written & kSse : requested & (kSse | kAvx);
+  each(c, written, layout, [&](const Component& k, unsigned offset) { k.save(m, offset, pointers); });
+  const u64 with_mxcsr = compacts ? written & kSse : requested & (kSse | kAvx);
   if (with_mxcsr) m.put<u64>(24, c.s.mxcsr | u64{kMxcsrMask} << 32);
-  if (saving == Saving::compacted) {
+  if (compacts) {
     m.put<u64>(kLegacyBytes, used);
     m.put<u64>(kLegacyBytes + 8, layout);
   } else {
-    m.put<u64>(kLegacyBytes, (header & ~requested) | used);
+    m.put<u64>(kLegacyBytes, (m.get<u64>(kLegacyBytes) & ~requested) | used);
   }
 }
 
-/// The header's rules (SDM vol. 1, 13.8.1, 13.8.2); all of them #GP.
+/// The header's rules (SDM vol. 1, 13.8.1, 13.8.2, 13.12); all of them #GP.
+template <Restoring restoring>
 void check_header(Cpu& c, Image& m, u64 present, u64 layout) {
-  bool ok = !(present & ~c.s.xcr0);
+  constexpr bool supervisor = restoring == Restoring::supervisor;
+  const u64 allowed = enabled<supervisor>(c);
+  bool ok = !(present & ~allowed);
   if (layout & kCompacted)
-    ok = ok && c.cpuid.has(Feature::xsavec) && !(layout & ~kCompacted & ~c.s.xcr0) && !(present & ~layout);
+    ok = ok && c.cpuid.has(Feature::xsavec) && !(layout & ~kCompacted & ~allowed) && !(present & ~layout);
   else
-    ok = ok && layout == 0 && m.get<u64>(kLegacyBytes + 16) == 0;
+    ok = ok && !supervisor && layout == 0 && m.get<u64>(kLegacyBytes + 16) == 0;
   if (layout & kCompacted)
     for (unsigned n = 16; n < kHeaderBytes; n += 8) ok = ok && m.get<u64>(kLegacyBytes + n) == 0;
   if (!ok) c.gp();
 }
 
-template <Pointers pointers>
+template <Restoring restoring, Pointers pointers>
 void xrstor(Cpu& c, const Insn& i) {
   u64 requested;
-  const u64 at = x_area<mmu::Side::load>(c, i, requested);
+  const u64 at = x_area<mmu::Side::load, restoring == Restoring::supervisor>(c, i, requested);
   Image m(c, i, at);
   const u64 present = m.get<u64>(kLegacyBytes), layout = m.get<u64>(kLegacyBytes + 8);
-  check_header(c, m, present, layout);
+  check_header<restoring>(c, m, present, layout);
 
   State next = c.s;
   for (const Component& k : kComponents)
@@ -285,31 +305,37 @@ void xrstor(Cpu& c, const Insn& i) {
     next.mxcsr = from_memory ? m.get<u32>(24) : kMxcsrInitial;
     check_mxcsr(c, next.mxcsr);
   }
-  each(requested & present, layout, [&](const Component& k, unsigned offset) { k.load(m, offset, pointers, next); });
+  each(c, requested & present, layout, [&](const Component& k, unsigned offset) { k.load(m, offset, pointers, next); });
   c.s.x87 = next.x87;
   c.s.vec = next.vec;
   c.s.mxcsr = next.mxcsr;
+  if (next.pkru != c.s.pkru) c.write_pkru(next.pkru);
 }
 
 // ---- MXCSR
 // -----------------------------------------------------------------------------------------------------------------
 
-void need_sse(Cpu& c) {
-  if ((c.s.cr0 & mmu::cr0::em) || !(c.s.cr4 & mmu::cr4::osfxsr)) c.ud();
-  if (c.s.cr0 & mmu::cr0::ts) c.raise(ex::nm);
-}
+template <class E>
 void ldmxcsr(Cpu& c, const Insn& i) {
-  need_sse(c);
+  E::require(c);
   const u32 v = c.load<u32>(i);
   check_mxcsr(c, v);
   c.s.mxcsr = v;
 }
+template <class E>
 void stmxcsr(Cpu& c, const Insn& i) {
-  need_sse(c);
+  E::require(c);
   c.store<u32>(i, c.s.mxcsr);
 }
 
 }  // namespace
+
+u64 components_in_use(const Cpu& c) {
+  u64 used = 0;
+  for (const Component& k : kComponents)
+    if (k.in_use(c)) used |= k.mask;
+  return used;
+}
 
 Handler bind_fxsave(const Insn&) { return then_next<fxsave<Pointers::selectors>>; }
 Handler bind_fxsave64(const Insn&) { return then_next<fxsave<Pointers::offsets64>>; }
@@ -321,9 +347,17 @@ Handler bind_xsaveopt(const Insn&) { return then_next<xsave<Saving::changed, Poi
 Handler bind_xsaveopt64(const Insn&) { return then_next<xsave<Saving::changed, Pointers::offsets64>>; }
 Handler bind_xsavec(const Insn&) { return then_next<xsave<Saving::compacted, Pointers::selectors>>; }
 Handler bind_xsavec64(const Insn&) { return then_next<xsave<Saving::compacted, Pointers::offsets64>>; }
-Handler bind_xrstor(const Insn&) { return then_next<xrstor<Pointers::selectors>>; }
-Handler bind_xrstor64(const Insn&) { return then_next<xrstor<Pointers::offsets64>>; }
-Handler bind_ldmxcsr(const Insn&) { return then_next<ldmxcsr>; }
-Handler bind_stmxcsr(const Insn&) { return then_next<stmxcsr>; }
+Handler bind_xrstor(const Insn&) { return then_next<xrstor<Restoring::user, Pointers::selectors>>; }
+Handler bind_xrstor64(const Insn&) { return then_next<xrstor<Restoring::user, Pointers::offsets64>>; }
+Handler bind_xsaves(const Insn&) { return then_next<xsave<Saving::supervisor, Pointers::selectors>>; }
+Handler bind_xsaves64(const Insn&) { return then_next<xsave<Saving::supervisor, Pointers::offsets64>>; }
+Handler bind_xrstors(const Insn&) { return then_next<xrstor<Restoring::supervisor, Pointers::selectors>>; }
+Handler bind_xrstors64(const Insn&) { return then_next<xrstor<Restoring::supervisor, Pointers::offsets64>>; }
+Handler bind_ldmxcsr(const Insn& i) {
+  return by_encoding_128(i, []<class E>(E) { return then_next<ldmxcsr<E>>; });
+}
+Handler bind_stmxcsr(const Insn& i) {
+  return by_encoding_128(i, []<class E>(E) { return then_next<stmxcsr<E>>; });
+}
 
 }  // namespace nestwalk::cpu

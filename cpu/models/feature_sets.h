@@ -26,6 +26,12 @@ inline std::vector<Feature> level2() {
   return joined(level1(), {sse3, ssse3, cx16, sse41, sse42, popcnt, lahf64});
 }
 
+/// x86-64-v3.
+inline std::vector<Feature> level3() {
+  using enum Feature;
+  return joined(level2(), {avx, avx2, bmi1, bmi2, f16c, fma, lzcnt, movbe, xsave});
+}
+
 /// Haswell and what followed it at Intel.
 inline std::vector<Feature> haswell_features() {
   using enum Feature;

@@ -1,4 +1,4 @@
-// Processors that are no real part: exactly the x86-64 psABI's levels 1 and 2 and the system features that go with them.
+// Processors that are no real part: exactly the x86-64 psABI's levels 1, 2 and 3 and the system features that go with them.
 #include "cpu/models/feature_sets.h"
 
 namespace nestwalk::cpu {
@@ -27,6 +27,13 @@ const RegisterCpu v2("v2", "x86-64-v2: up to SSE4.2, with RDTSCP and an invarian
   using enum Feature;
   return std::make_unique<CpuModel>(
       generic("Nestwalk x86-64-v2", 0x106a5, joined(level2(), {rdtscp, invariant_tsc, arat, x2apic, tsc_deadline})));
+});
+
+const RegisterCpu v3("v3", "x86-64-v3: up to AVX2, FMA and BMI2, with RDTSCP and an invariant TSC", [] {
+  using enum Feature;
+  return std::make_unique<CpuModel>(
+      generic("Nestwalk x86-64-v3", 0x306c3,
+              joined(level3(), {rdtscp, invariant_tsc, arat, x2apic, tsc_deadline, xsaveopt, rdrand, smep})));
 });
 
 }  // namespace

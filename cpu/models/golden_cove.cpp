@@ -18,8 +18,10 @@ CpuModel golden_cove() {
   m.microcode = u64{0x1f} << 32;
   // RDCL_NO, IBRS_ALL, SKIP_L1DFL, MDS_NO, PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, RFDS_NO (P-cores).
   m.arch_capabilities = 0x800e16b;
-  m.features =
-      joined(skylake_features(), {clwb, sha, umip, pku, rdpid, fsrm, spec_ctrl, stibp, ssbd, arch_capabilities, bhi_ctrl});
+  m.features = joined(
+      skylake_features(),
+      {clwb,    sha,   umip, pku,  rdpid, fsrm,       spec_ctrl, stibp,     ssbd, arch_capabilities, bhi_ctrl, vmx,
+       waitpkg, shstk, ibt,  gfni, vaes,  vpclmulqdq, movdiri,   movdir64b, pks,  serialize,         avx_vnni, intel_pt});
   m.leaves = {{2, 0, {0x00feff01, 0x000000f0, 0, 0}},
               {4, 0, {0x121, 0x02c0003f, 0x3f, 0}},    // L1D 48K, 12 ways
               {4, 1, {0x122, 0x01c0003f, 0x3f, 0}},    // L1I 32K, 8 ways
@@ -34,6 +36,7 @@ CpuModel golden_cove() {
               {0x18, 6, {0, 0x00080008, 0x01, 0x124}},  // loads 1G: 8, fully associative
               {0x18, 7, {0, 0x00080007, 0x80, 0x43}},   // second level 4K/2M/4M: 1024, 8 ways
               {0x18, 8, {0, 0x00080009, 0x80, 0x43}},   // second level 4K/1G: 1024, 8 ways
+              {5, 0, {0x40, 0x40, 3, 0x10102020}},
               {0x80000006, 0, {0, 0, 0x05007040, 0}}};
   return m;
 }

@@ -7,6 +7,7 @@ namespace nestwalk::cpu {
 namespace {
 
 CpuModel skylake() {
+  using enum Feature;
   CpuModel m;
   m.max_leaf = 0x16;
   m.signature = 0x506e3;
@@ -15,12 +16,13 @@ CpuModel skylake() {
   m.apic_hz = 24'000'000;
   m.tells_frequency = true;
   m.microcode = u64{0x39} << 32;
-  m.features = skylake_features();
+  m.features = joined(skylake_features(), {vmx, hle, rtm, mpx, sgx, intel_pt});
   m.leaves = {{2, 0, {0x76036301, 0x00f0b5ff, 0, 0x00c30000}},
               {4, 0, {0x121, 0x01c0003f, 0x3f, 0}},    // L1D 32K, 8 ways
               {4, 1, {0x122, 0x01c0003f, 0x3f, 0}},    // L1I 32K, 8 ways
               {4, 2, {0x143, 0x00c0003f, 0x3ff, 0}},   // L2 256K, 4 ways
               {4, 3, {0x163, 0x03c0003f, 0x1fff, 6}},  // L3 8M, 16 ways, inclusive, hashed
+              {5, 0, {0x40, 0x40, 3, 0x142120}},
               {0x80000006, 0, {0, 0, 0x01006040, 0}}};
   return m;
 }

@@ -80,7 +80,7 @@ void Placement::check() const {
   }
   for (const Piece& p : pieces_) {
     for (u64 a = align_down(p.at, kPageBytes); a < p.at + p.total; a += kPageBytes) {
-      if (!memory_.host(MachineAddr(a))) {
+      if (!memory_.has(PhysAddr(a))) {
         throw BootError(fmt::format("{}: its {} belongs at {:#x}, where no memory is installed", name, p.what, a));
       }
     }
@@ -88,15 +88,10 @@ void Placement::check() const {
 }
 
 void Placement::write(const Piece& piece) {
-  static constexpr u8 zeros[kPageBytes] = {};
   const std::span<const u8> from = piece.owned.empty() ? piece.from : std::span<const u8>(piece.owned);
-  if (!from.empty()) memory_.write(MachineAddr(piece.at), from);
+  if (!from.empty()) memory_.write(PhysAddr(piece.at), from);
   // Pages of zeros stay untouched: a kernel's large .bss must not become resident before the guest uses it.
-  for (u64 at = piece.at + from.size(), end = piece.at + piece.total; at < end;) {
-    const u64 count = std::min(end - at, kPageBytes - (at & kPageMask));
-    if (std::memcmp(memory_.host(MachineAddr(at)), zeros, count) != 0) memory_.write(MachineAddr(at), {zeros, count});
-    at += count;
-  }
+  memory_.clear(PhysAddr(piece.at + from.size()), piece.total - from.size());
 }
 
 void Placement::commit() {
@@ -113,10 +108,22 @@ std::vector<u8> flat_gdt(bool long_mode) {
 }
 
 std::vector<u8> bios_data_area() {
-  Writer bda(0x15);
+  Writer bda(0x8b);
   bda.put<u16>(0x00, 0x3f8);
   bda.put<u16>(0x0e, kEbdaBegin >> 4);
   bda.put<u16>(0x13, kEbdaBegin >> 10);
+  // What the video BIOS leaves behind in mode 3.
+  bda.put<u8>(0x49, text_screen::mode);
+  bda.put<u16>(0x4a, text_screen::columns);
+  bda.put<u16>(0x4c, 0x1000);  // bytes of one of its eight pages
+  bda.put<u16>(0x60, 0x0d0e);  // first and last line of the cursor
+  bda.put<u16>(0x63, 0x3d4);   // the CRT controller
+  bda.put<u8>(0x84, text_screen::rows - 1);
+  bda.put<u16>(0x85, text_screen::character_height);
+  bda.put<u8>(0x87, 0x60);  // 256 KiB of video memory
+  bda.put<u8>(0x88, 0xf9);  // feature bits: none; a colour monitor
+  bda.put<u8>(0x89, 0x11);  // VGA, 400 scan lines
+  bda.put<u8>(0x8a, 0x08);  // display combination: VGA, colour
   return bda.take();
 }
 

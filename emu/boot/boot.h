@@ -12,7 +12,7 @@
 
 #include "base/types.h"
 #include "emu/boot/e820.h"
-#include "mmu/memory.h"
+#include "mmu/physical_memory.h"
 
 namespace nestwalk::emu::boot {
 
@@ -126,7 +126,7 @@ class Writer {
 /// map and in installed memory, and that no two overlap.
 class Placement {
  public:
-  Placement(mmu::MachineMemory& memory, const BootRequest& request) : memory_(memory), request_(request) {}
+  Placement(mmu::PhysicalMemory& memory, const BootRequest& request) : memory_(memory), request_(request) {}
 
   /// The first `from.size()` of `total` bytes (at least that many) come from `from`, which must outlive `commit`; the
   /// rest is zero. `what` names the piece in a refusal.
@@ -145,7 +145,7 @@ class Placement {
   void check() const;
   void write(const Piece& piece);
 
-  mmu::MachineMemory& memory_;
+  mmu::PhysicalMemory& memory_;
   const BootRequest& request_;
   std::vector<Piece> pieces_;
 };
@@ -164,8 +164,12 @@ inline constexpr u64 stack = 0x90000;  ///< grows down; multiboot and PVH promis
 /// The GDT of all loaders: 0x10 code, 0x18 data (Linux's __BOOT_CS and __BOOT_DS), flat; the code segment is 64-bit or
 /// 32-bit.
 std::vector<u8> flat_gdt(bool long_mode);
+/// The screen as loaders describe it, which is as the VGA comes out of reset: mode 3, cursor at the top left.
+namespace text_screen {
+inline constexpr u8 mode = 3, columns = 80, rows = 25, character_height = 16;
+}
 /// The BIOS data area's words that protected-mode kernels look at: serial port, EBDA segment, conventional memory in KiB
-/// (Xen places its real-mode trampoline by them).
+/// (Xen places its real-mode trampoline by them), and the video BIOS's.
 std::vector<u8> bios_data_area();
 /// Flat 32-bit protected mode with that GDT at layout::gdt, entered at `entry`.
 BootState protected_entry(u64 entry);

@@ -71,7 +71,7 @@ ImageKind identify(const Image& image) {
   file.refuse("is no kernel that this machine boots: neither bzImage, multiboot nor ELF");
 }
 
-BootState load_kernel(mmu::MachineMemory& memory, const BootRequest& request) {
+BootState load_kernel(mmu::PhysicalMemory& memory, const BootRequest& request) {
   switch (identify(request.kernel)) {
     case ImageKind::bzimage: return load_linux(memory, request);
     case ImageKind::multiboot: return load_multiboot(memory, request);

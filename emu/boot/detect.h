@@ -12,6 +12,6 @@ const char* name_of(ImageKind kind);
 ImageKind identify(const Image& image);
 
 /// Loads the kernel with the loader that its bytes ask for. Throws BootError; then nothing has been written.
-BootState load_kernel(mmu::MachineMemory& memory, const BootRequest& request);
+BootState load_kernel(mmu::PhysicalMemory& memory, const BootRequest& request);
 
 }  // namespace nestwalk::emu::boot

@@ -27,6 +27,6 @@ ElfImage parse_elf(const Image& image);
 void place_elf(const Image& image, const ElfImage& elf, Placement& placement);
 
 /// Enters the kernel's PVH entry point in flat 32-bit protected mode with EBX = hvm_start_info. Throws BootError.
-BootState load_pvh(mmu::MachineMemory& memory, const BootRequest& request);
+BootState load_pvh(mmu::PhysicalMemory& memory, const BootRequest& request);
 
 }  // namespace nestwalk::emu::boot

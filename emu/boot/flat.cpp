@@ -26,7 +26,7 @@ BootState real_mode(u16 selector, u64 base, u64 ip) {
 
 }  // namespace
 
-BootState load_flat(mmu::MachineMemory& memory, const BootRequest& request, u16 cs, u16 ip) {
+BootState load_flat(mmu::PhysicalMemory& memory, const BootRequest& request, u16 cs, u16 ip) {
   const Reader file(request.kernel);
   if (file.size() == 0) file.refuse("is empty");
   const u64 at = u64{cs} * 16 + ip;
@@ -38,22 +38,18 @@ BootState load_flat(mmu::MachineMemory& memory, const BootRequest& request, u16 
   return s;
 }
 
-BootState load_rom(mmu::MachineMemory& memory, const BootRequest& request) {
+BootState load_rom(mmu::PhysicalMemory& memory, const BootRequest& request) {
   const Reader file(request.kernel);
   if (file.size() == 0 || file.size() % kPageBytes || file.size() > kRomLargest) {
     file.refuse(fmt::format("is no ROM image: {} bytes, not whole pages up to 16 MiB", file.size()));
   }
   const u64 begin = kFourGiB - file.size(), shadow = std::min(file.size(), kShadowBytes);
   for (u64 a = kFirmwareEnd - shadow; a < kFirmwareEnd; a += kPageBytes) {
-    if (!memory.host(MachineAddr(a))) file.refuse("needs memory at 0xe0000 to be shadowed in");
+    if (!memory.has(PhysAddr(a))) file.refuse("needs memory at 0xe0000 to be shadowed in");
   }
-  if (!memory.host(MachineAddr(begin))) memory.install(MachineAddr(begin), file.size(), false);
-  for (u64 offset = 0; offset < file.size(); offset += kPageBytes) {
-    u8* page = memory.host(MachineAddr(begin + offset));
-    if (!page) file.refuse("is larger than the ROM that this machine started with");
-    std::memcpy(page, request.kernel.bytes.data() + offset, kPageBytes);
-  }
-  memory.write(MachineAddr(kFirmwareEnd - shadow), request.kernel.bytes.last(shadow));
+  if (!memory.install_rom(PhysAddr(begin), request.kernel.bytes))
+    file.refuse("is larger than the ROM that this machine started with");
+  memory.write(PhysAddr(kFirmwareEnd - shadow), request.kernel.bytes.last(shadow));
   return real_mode(0xf000, 0xffff0000, 0xfff0);
 }
 

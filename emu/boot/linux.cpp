@@ -20,8 +20,8 @@ inline constexpr u64 setup_sects = 0x1f1, syssize = 0x1f4, boot_flag = 0x1fe, ju
 }
 // Fields of the zero page outside the header.
 namespace zp {
-inline constexpr u64 acpi_rsdp_addr = 0x070, ext_ramdisk_image = 0x0c0, ext_ramdisk_size = 0x0c4, ext_cmd_line_ptr = 0x0c8,
-                     e820_entries = 0x1e8, e820_table = 0x2d0, bytes = 0x1000;
+inline constexpr u64 screen_info = 0x000, acpi_rsdp_addr = 0x070, ext_ramdisk_image = 0x0c0, ext_ramdisk_size = 0x0c4,
+                     ext_cmd_line_ptr = 0x0c8, e820_entries = 0x1e8, e820_table = 0x2d0, bytes = 0x1000;
 inline constexpr std::size_t e820_max = 128;
 }  // namespace zp
 
@@ -136,6 +136,16 @@ void put_initrd(Writer& page, u64 at, u64 bytes) {
   page.put<u32>(zp::ext_ramdisk_size, static_cast<u32>(bytes >> 32));
 }
 
+/// The head of struct screen_info: a VGA in text mode, by which the kernel's vgacon finds it.
+void put_screen(Writer& page) {
+  page.put<u8>(zp::screen_info + 0x06, text_screen::mode);
+  page.put<u8>(zp::screen_info + 0x07, text_screen::columns);
+  page.put<u16>(zp::screen_info + 0x0a, 3);  // orig_video_ega_bx: 256 KiB of video memory
+  page.put<u8>(zp::screen_info + 0x0e, text_screen::rows);
+  page.put<u8>(zp::screen_info + 0x0f, 1);  // orig_video_isVGA
+  page.put<u16>(zp::screen_info + 0x10, text_screen::character_height);
+}
+
 /// The header as the file has it, from setup_sects to its end (the jump over it says where), then our part of it.
 Writer zero_page(const Reader& file, const Header& h, const BootRequest& request) {
   Writer page(zp::bytes);
@@ -147,6 +157,7 @@ Writer zero_page(const Reader& file, const Header& h, const BootRequest& request
   page.put<u32>(hdr::cmd_line_ptr, static_cast<u32>(layout::command_line));
   page.put<u32>(zp::ext_cmd_line_ptr, 0);
   page.put<u64>(zp::acpi_rsdp_addr, request.rsdp);
+  put_screen(page);
   put_initrd(page, 0, 0);
   put_memory_map(page, file, request.map);
   return page;
@@ -193,7 +204,7 @@ bool looks_like_bzimage(std::span<const u8> bytes) {
   return bytes.size() >= hdr::magic + 4 && std::equal(magic, magic + 4, bytes.begin() + hdr::magic);
 }
 
-BootState load_linux(mmu::MachineMemory& memory, const BootRequest& request) {
+BootState load_linux(mmu::PhysicalMemory& memory, const BootRequest& request) {
   const Reader file(request.kernel);
   const Header h = parse(file);
   if (request.command_line.size() > h.cmdline_size) {

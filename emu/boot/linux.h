@@ -9,6 +9,6 @@ namespace nestwalk::emu::boot {
 /// Whether the bytes carry the setup header's magic ("HdrS" at 0x202), whole or not.
 bool looks_like_bzimage(std::span<const u8> bytes);
 /// Loads kernel, initrd (at most one module) and command line. Throws BootError.
-BootState load_linux(mmu::MachineMemory& memory, const BootRequest& request);
+BootState load_linux(mmu::PhysicalMemory& memory, const BootRequest& request);
 
 }  // namespace nestwalk::emu::boot

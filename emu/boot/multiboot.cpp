@@ -132,7 +132,7 @@ std::optional<u64> find_multiboot(std::span<const u8> bytes) {
   return std::nullopt;
 }
 
-BootState load_multiboot(mmu::MachineMemory& memory, const BootRequest& request) {
+BootState load_multiboot(mmu::PhysicalMemory& memory, const BootRequest& request) {
   const Reader file(request.kernel);
   const std::optional<u64> header = find_multiboot(request.kernel.bytes);
   if (!header) file.refuse("has no multiboot header in its first 8192 bytes");

@@ -10,6 +10,6 @@ namespace nestwalk::emu::boot {
 /// nothing else says where the kernel belongs (xen.efi carries such a header).
 std::optional<u64> find_multiboot(std::span<const u8> bytes);
 /// Loads kernel, modules and command line. Throws BootError.
-BootState load_multiboot(mmu::MachineMemory& memory, const BootRequest& request);
+BootState load_multiboot(mmu::PhysicalMemory& memory, const BootRequest& request);
 
 }  // namespace nestwalk::emu::boot

@@ -42,7 +42,7 @@ std::vector<u8> start_info(const BootRequest& request, const std::vector<u64>& m
 
 }  // namespace
 
-BootState load_pvh(mmu::MachineMemory& memory, const BootRequest& request) {
+BootState load_pvh(mmu::PhysicalMemory& memory, const BootRequest& request) {
   const Reader file(request.kernel);
   const ElfImage elf = parse_elf(request.kernel);
   if (!elf.pvh_entry) {

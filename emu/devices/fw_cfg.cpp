@@ -26,7 +26,7 @@ u64 from_be(std::span<const u8> bytes) {
 
 }  // namespace
 
-FwCfg::FwCfg(mmu::MachineMemory& memory) : memory_(memory) {
+FwCfg::FwCfg(mmu::PhysicalMemory& memory) : memory_(memory) {
   add_item(signature, {'Q', 'E', 'M', 'U'});
   add_u32(id, 3);  // the traditional interface and DMA
   build_directory();
@@ -113,7 +113,7 @@ void FwCfg::write_dma(u64 offset, u64 value, unsigned bytes) {
 /// cleared when the transfer is done, or left with the error bit alone.
 void FwCfg::run_dma(u64 at) {
   std::array<u8, 16> raw{};
-  if (!memory_.read(MachineAddr(at), raw)) return;
+  if (!memory_.read(PhysAddr(at), raw)) return;
   const u32 control = static_cast<u32>(from_be(std::span(raw).first(4)));
   const u64 length = from_be(std::span(raw).subspan(4, 4)), address = from_be(std::span(raw).subspan(8, 8));
   if (control & kSelect) select(static_cast<u16>(control >> 16));
@@ -125,7 +125,7 @@ void FwCfg::run_dma(u64 at) {
   else if (control & kSkip)
     offset_ = current_ ? std::min<u64>(offset_ + length, current_->size()) : 0;
   const std::array<u8, 4> done{0, 0, 0, static_cast<u8>(ok ? 0u : u32{kError})};
-  memory_.write(MachineAddr(at), done);
+  memory_.write(PhysAddr(at), done);
 }
 
 bool FwCfg::copy_to(u64 address, u64 length) {
@@ -134,7 +134,7 @@ bool FwCfg::copy_to(u64 address, u64 length) {
     // Chunks end on a page, because memory may.
     const u64 n = std::min(length, kPageBytes - (address & kPageMask));
     std::generate_n(chunk.begin(), n, [this] { return next(); });
-    if (address + n < address || !memory_.write(MachineAddr(address), std::span(chunk).first(n))) return false;
+    if (address + n < address || !memory_.write(PhysAddr(address), std::span(chunk).first(n))) return false;
     address += n;
     length -= n;
   }

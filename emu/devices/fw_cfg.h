@@ -10,7 +10,7 @@
 
 #include "emu/device.h"
 #include "emu/devices/window.h"
-#include "mmu/memory.h"
+#include "mmu/physical_memory.h"
 
 namespace nestwalk::emu {
 
@@ -46,7 +46,7 @@ class FwCfg : public Device {
   };
   static constexpr std::size_t kNameBytes = 56;  ///< with the terminating zero
 
-  explicit FwCfg(mmu::MachineMemory& memory);
+  explicit FwCfg(mmu::PhysicalMemory& memory);
 
   /// Replaces the item where there is one.
   void add_item(u16 key, std::vector<u8> bytes);
@@ -79,7 +79,7 @@ class FwCfg : public Device {
   void run_dma(u64 at);
   bool copy_to(u64 address, u64 length);
 
-  mmu::MachineMemory& memory_;
+  mmu::PhysicalMemory& memory_;
   std::map<u16, std::vector<u8>> items_;
   std::vector<File> files_;
   const std::vector<u8>* current_ = nullptr;  ///< nullptr: no such item, reads zero

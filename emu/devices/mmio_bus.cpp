@@ -4,7 +4,7 @@
 
 namespace nestwalk::emu {
 
-void MmioBus::map(MachineAddr base, u64 size, Device& device, unsigned widest) {
+void MmioBus::map(PhysAddr base, u64 size, Device& device, unsigned widest) {
   unmap(device);
   mapped_.push_back({base.value, base.value + (size - 1), &device, widest});
   if (mapped_.back().last < base.value) mapped_.back().last = ~u64{0};
@@ -31,11 +31,11 @@ const Span* MmioBus::find(u64 address) const {
   return it != sorted_.begin() && covers(*(it - 1)) ? &*(it - 1) : nullptr;
 }
 
-u64 MmioBus::read(MachineAddr address, unsigned bytes) {
+u64 MmioBus::read(PhysAddr address, unsigned bytes) {
   return read_in_pieces([this](u64 a) { return find(a); }, address.value, bytes);
 }
 
-void MmioBus::write(MachineAddr address, u64 value, unsigned bytes) {
+void MmioBus::write(PhysAddr address, u64 value, unsigned bytes) {
   // A write may move windows (a BAR, the APIC base), so the span is copied before its device is called.
   Span copy;
   write_in_pieces(

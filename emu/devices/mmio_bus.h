@@ -12,11 +12,11 @@ class MmioBus : public mmu::Bus {
  public:
   /// [base, base + size) belongs to `device`, which sees offsets from `base` and accesses of at most `widest` bytes.
   /// Where windows overlap the later one wins; a device mapped again moves. size > 0.
-  void map(MachineAddr base, u64 size, Device& device, unsigned widest = 4);
+  void map(PhysAddr base, u64 size, Device& device, unsigned widest = 4);
   void unmap(const Device& device);
 
-  u64 read(MachineAddr address, unsigned bytes) override;
-  void write(MachineAddr address, u64 value, unsigned bytes) override;
+  u64 read(PhysAddr address, unsigned bytes) override;
+  void write(PhysAddr address, u64 value, unsigned bytes) override;
 
  private:
   const Span* find(u64 address) const;

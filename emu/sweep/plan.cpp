@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "emu/boot/boot.h"
-#include "emu/machine.h"
+#include "emu/host.h"
 #include "emu/run_params.h"
 #include "emu/tracing.h"
 
@@ -48,15 +48,19 @@ std::string Planner::image_digest(const std::string& path) {
 void Planner::check(Plan& plan) {
   // What `nestwalk run` declares, in its order.
   sim::Settings settings = settings_of(plan.point);
-  Machine machine(settings);
+  Host host(settings);
   RunParams().declare(settings.section("run"));
-  const Tracing tracing(settings, machine);
+  const Tracing tracing(settings, host.machine());
   settings.refuse_unknown();
 
-  const GuestImages& images = machine.images();
-  if (images.kernel.empty()) throw sim::ConfigError("there is nothing to boot: give --kernel FILE or the key guest.kernel");
-  plan.images.emplace_back("kernel", image_digest(images.kernel));
-  if (!images.initrd.empty()) plan.images.emplace_back("initrd", image_digest(images.initrd));
+  for (std::size_t n = 0; n < host.size(); ++n) {
+    const GuestImages& images = host.tenant(n).images;
+    const std::string of = host.tenant(n).name.empty() ? "" : "vm." + host.tenant(n).name + ".";
+    if (images.kernel.empty())
+      throw sim::ConfigError(fmt::format("there is nothing to boot: give --kernel FILE or the key {}kernel", of.empty() ? "guest." : of));
+    plan.images.emplace_back(of + "kernel", image_digest(images.kernel));
+    if (!images.initrd.empty()) plan.images.emplace_back(of + "initrd", image_digest(images.initrd));
+  }
   report::Head head;
   head.take_config(settings);
   plan.config = std::move(head.config);

@@ -15,7 +15,7 @@ class Native final : public MmuModel {
       : linear_(machine_, parts.memory, parts.caches, parts.settings.section("pwc"), parts.seed + 1),
         tlb_(linear_, parts) {}
 
-  void set_paging(const PagingState& state) override { tlb_.set_paging(state); }
+  void set_paging(const PagingState& state, Bill&) override { tlb_.set_paging(state); }
   Result<Translation> translate(LinearAddr address, Access access, Bill& bill) override {
     return tlb_.translate(address, access, bill);
   }

@@ -20,7 +20,7 @@ struct Attributes {
 
 struct Answer {
   Fault fault;
-  u64 machine = 0;
+  u64 physical = 0;
 };
 
 /// Regions 0 to 5 belong to each space, 6 and 7 to both and may be global; a region is one entry of the page directory: a
@@ -33,9 +33,8 @@ class ReferenceSpace {
   static constexpr unsigned kRegions = 8, kShared = 6, kPages = 16;
   static constexpr u64 kRegionBytes = u64{1} << F::shift(2);
 
-  ReferenceSpace(MachineMemory& memory, Port& port, u64 seed)
-      : memory_(memory),
-        port_(port),
+  ReferenceSpace(PhysicalMemory& memory, Port& port, u64 seed)
+      : port_(port),
         random_(seed),
         tables_{Tables<F>(memory, 0, 0x100000), Tables<F>(memory, 0, 0x800000)} {
     state_.cr0 = cr0::pe | cr0::wp | cr0::pg;
@@ -242,7 +241,6 @@ class ReferenceSpace {
     port_.set_paging(state_);
   }
 
-  MachineMemory& memory_;
   Port& port_;
   Random random_;
   Tables<F> tables_[2];

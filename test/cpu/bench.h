@@ -17,7 +17,7 @@ using namespace nestwalk::cpu;  // NOLINT: a bench is for tests
 class Model final : public mmu::MmuModel {
  public:
   explicit Model(const mmu::MachineMemory& memory) : memory_(memory) {}
-  void set_paging(const mmu::PagingState& p) override { paging = p; }
+  void set_paging(const mmu::PagingState& p, Bill&) override { paging = p; }
   Result<mmu::Translation> translate(LinearAddr a, mmu::Access access, Bill&) override { return probe(a, access); }
   Result<mmu::Translation> probe(LinearAddr a, mmu::Access access) const override {
     if (!is_canonical(a.value, 48)) return Fault{.kind = Fault::Kind::non_canonical, .error = 0, .address = a.value};
@@ -58,7 +58,7 @@ class BenchPlatform final : public Platform {
   int acknowledge_interrupt() override { return interrupt; }
   bool apic_read(u32 msr, u64& value) override {
     value = apic_base;
-    return msr == 0x1b;
+    return msr == 0x1b || (whole_apic && (msr == 0x6e0 || msr >> 8 == 8));
   }
   bool apic_write(u32 msr, u64 value) override {
     if (msr != 0x1b) return false;
@@ -68,11 +68,14 @@ class BenchPlatform final : public Platform {
   u64 task_priority() override { return priority; }
   void set_task_priority(u64 value) override { priority = value; }
   void magic(u32, u64) override {}
+  void x87_error() override { ++x87_errors; }
   void note(const std::string& line) override { notes.push_back(line); }
 
   u64 next_read = 0xa0;
   std::vector<Io> reads, writes;
   int interrupt = -1;
+  unsigned x87_errors = 0;
+  bool whole_apic = false;  ///< x2APIC registers and the TSC deadline answer, too
   u64 apic_base = 0xfee00900, priority = 0;
   std::vector<std::string> notes;
 };

@@ -43,6 +43,7 @@ TEST_CASE("each shipped processor names itself as the real one does", "[cpuid]")
     u32 signature;
     const char* brand;
     u8 width;
+    u8 linear = 48;
   };
   const Part parts[] = {{"nehalem", 0x106a5, "i7 CPU         920", 36},
                         {"haswell", 0x306c3, "i7-4770K", 39},
@@ -50,14 +51,16 @@ TEST_CASE("each shipped processor names itself as the real one does", "[cpuid]")
                         {"golden-cove", 0x90672, "i9-12900K", 46},
                         {"zen2", 0x870f10, "3950X", 43},
                         {"v1", 0x6fb, "x86-64-v1", 40},
-                        {"v2", 0x106a5, "x86-64-v2", 40}};
+                        {"zen4", 0xa60f12, "7950X", 48, 57},
+                        {"v2", 0x106a5, "x86-64-v2", 40},
+                        {"v3", 0x306c3, "x86-64-v3", 40}};
   for (const Part& p : parts) {
     const Case c("model = " + std::string(p.name) + "\n");
     CHECK(c(1).eax == p.signature);
     CHECK(brand(c).find(p.brand) != std::string::npos);
     CHECK(c.id.physical_width() == p.width);
     CHECK((c(0x80000008).eax & 0xff) == p.width);
-    CHECK((c(0x80000008).eax >> 8 & 0xff) == 48);
+    CHECK((c(0x80000008).eax >> 8 & 0xff) == p.linear);
     const auto vendor = c(0);
     CHECK(text_of({vendor.ebx, vendor.edx, vendor.ecx}) == (c.id.is_amd() ? "AuthenticAMD" : "GenuineIntel"));
   }
@@ -68,10 +71,10 @@ TEST_CASE("no processor promises what is not implemented", "[cpuid]") {
   for (const auto& [name, entry] : CpuModels::instance().entries()) {
     const Case c("model = " + name + "\n");
     const auto one = c(1), seven = c(7), more = c(0x80000001);
-    CHECK_FALSE(one.ecx & (bit(3) | bit(5) | bit(12) | bit(28) | bit(29)));  // MONITOR VMX FMA AVX F16C
-    CHECK_FALSE(seven.ebx &
-                (bit(3) | bit(4) | bit(5) | bit(8) | bit(11) | bit(16) | bit(29)));  // BMI HLE AVX2 RTM AVX512 SHA
-    CHECK_FALSE(more.ecx & bit(2));                                                  // SVM
+    CHECK_FALSE(one.ecx & bit(5));                                                       // VMX
+    CHECK_FALSE(seven.ebx & (bit(2) | bit(4) | bit(11) | bit(14) | bit(16) | bit(25)));  // SGX HLE RTM MPX AVX512F PT
+    CHECK_FALSE(seven.ecx & (bit(5) | bit(7) | bit(8) | bit(9) | bit(10)));  // WAITPKG CET_SS GFNI VAES VPCLMULQDQ
+    CHECK_FALSE(more.ecx & (bit(2) | bit(6) | bit(29)));                     // SVM SSE4A MONITORX
     for (unsigned f = 1; f < static_cast<unsigned>(Feature::count_); ++f)
       if (c.id.has(static_cast<Feature>(f))) CHECK(is_implemented(static_cast<Feature>(f)));
   }
@@ -103,14 +106,27 @@ TEST_CASE("what the running processor switches shows", "[cpuid]") {
   CHECK((c(1, 0, {.apic_id = 5}).ebx >> 24) == 5);
 }
 
-TEST_CASE("XSAVE covers x87 and SSE in 576 bytes", "[cpuid]") {
-  const Case c("model = skylake\n"), none("model = nehalem\n");
-  CHECK(c.id.xcr0_mask() == 3);
-  CHECK(c(0xd).eax == 3);
+TEST_CASE("the XSAVE area grows with its components, where each maker has them", "[cpuid]") {
+  const Case c("model = skylake\n"), none("model = nehalem\n"), keys("model = golden-cove\n"), zen4("model = zen4\n");
+  CHECK(c.id.xcr0_mask() == 7);
+  CHECK(c(0xd).eax == 7);
   CHECK(c(0xd, 0, {.xcr0 = 3}).ebx == 576);
-  CHECK(c(0xd).ecx == 576);
-  CHECK(c(0xd, 2).eax == 0);
+  CHECK(c(0xd, 0, {.xcr0 = 7}).ebx == 832);
+  CHECK(c(0xd).ecx == 832);
+  CHECK(c(0xd, 2).eax == 256);
+  CHECK(c(0xd, 2).ebx == 576);
+  CHECK(c(0xd, 9).eax == 0);
+  CHECK(keys.id.xcr0_mask() == 0x207);
+  CHECK(keys(0xd, 9).eax == 8);
+  CHECK(keys(0xd, 9).ebx == 2688);
+  CHECK(keys(0xd, 0, {.xcr0 = 0x207}).ebx == 2696);
+  CHECK(keys(0xd, 1, {.xcr0 = 0x207}).ebx == 576 + 256 + 8);  // compacted
+  CHECK(keys(0xd, 1, {.xcr0 = 3}).ebx == 576);
+  CHECK(zen4(0xd, 9).ebx == 0x980);
   CHECK(none.id.xcr0_mask() == 0);
+  const Case plain("model = skylake\nfeatures = -avx\n");
+  CHECK(plain.id.xcr0_mask() == 3);
+  CHECK(plain(0xd, 2).eax == 0);
 }
 
 TEST_CASE("leaf 15H gives the frequency exactly", "[cpuid]") {
@@ -185,8 +201,8 @@ TEST_CASE("configuration mistakes are named", "[cpuid]") {
   using Catch::Matchers::Contains;
   CHECK_THROWS_WITH(Case("model = pentium9\n"), Contains("pentium9") && Contains("skylake"));
   CHECK_THROWS_WITH(Case("features = +smop\n"), Contains("smop"));
-  CHECK_THROWS_WITH(Case("features = +avx512f\n"), Contains("avx512f"));
-  CHECK_THROWS_WITH(Case("features = +avx\n"), Contains("not implemented"));
+  CHECK_THROWS_WITH(Case("features = +avx5\n"), Contains("avx5"));
+  CHECK_THROWS_WITH(Case("features = +vmx\n"), Contains("not implemented"));
   CHECK_THROWS_WITH(Case("features = smap\n"), Contains("+name"));
   CHECK_THROWS_AS(Case("physical_width = 60\n"), sim::ConfigError);
 }

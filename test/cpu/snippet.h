@@ -18,7 +18,7 @@ namespace nestwalk::test {
 class FlatModel final : public mmu::MmuModel {
  public:
   explicit FlatModel(const mmu::MachineMemory& memory) : memory_(memory) {}
-  void set_paging(const mmu::PagingState&) override {}
+  void set_paging(const mmu::PagingState&, Bill&) override {}
   Result<mmu::Translation> translate(LinearAddr a, mmu::Access access, Bill&) override { return probe(a, access); }
   Result<mmu::Translation> probe(LinearAddr a, mmu::Access access) const override {
     if (!is_canonical(a.value, 48)) return Fault{.kind = Fault::Kind::non_canonical, .error = 0, .address = a.value};
@@ -110,6 +110,7 @@ class SnippetMachine : public cpu::Platform {
   static sim::Settings everything() {
     sim::Settings s;
     s.set("cpu.model=skylake");
+    s.set("cpu.features=+clwb,+rdpid,+sha,+umip,+pku");
     return s;
   }
 
@@ -159,6 +160,7 @@ class SnippetMachine : public cpu::Platform {
                           .g = !small};
     c.s.cr0 = (real ? 0x20 : 0x80000021) | extra_cr0;
     c.s.cr4 = mmu::cr4::osfxsr | mmu::cr4::osxmmexcpt | mmu::cr4::osxsave | (wide ? mmu::cr4::pae : 0);
+    if (wide) c.s.cr4 |= mmu::cr4::pke;
     c.s.cr4 &= ~missing_cr4;
     c.s.efer = wide ? mmu::efer::lma | mmu::efer::lme : 0;
     c.s.xcr0 = cpuid_.xcr0_mask();
@@ -223,7 +225,10 @@ class SnippetMachine : public cpu::Platform {
       r = {at(32 + 16 * n, u64{}), at(40 + 16 * n, u16{})};
     }
     s.mxcsr = at(24, u32{});
-    for (unsigned n = 0; n < 16; ++n) s.vec[n].set<V128>(0, at(160 + 16 * n, V128{}));
+    for (unsigned n = 0; n < 16; ++n) {
+      s.vec[n].set<V128>(0, at(160 + 16 * n, V128{}));
+      s.vec[n].set<V128>(1, V128{{u.high[n][0], u.high[n][1]}});
+    }
   }
 
   void store_fx(UserState& u) {
@@ -238,7 +243,10 @@ class SnippetMachine : public cpu::Platform {
       put_fx(32 + 16 * n, V128{{r.significand, r.sign_exponent}});
     }
     put_fx(24, s.mxcsr);
-    for (unsigned n = 0; n < 16; ++n) put_fx(160 + 16 * n, s.vec[n].get<V128>(0));
+    for (unsigned n = 0; n < 16; ++n) {
+      put_fx(160 + 16 * n, s.vec[n].get<V128>(0));
+      u.high[n] = {s.vec[n].q[2], s.vec[n].q[3]};
+    }
   }
 
   template <class T>

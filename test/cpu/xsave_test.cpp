@@ -149,3 +149,33 @@ TEST_CASE("LDMXCSR refuses reserved bits and STMXCSR reads back") {
   reserved.put<u32>(0, 0x10000);
   CHECK(reserved.run() == 13);
 }
+
+TEST_CASE("XSAVEC puts PKRU behind the last component asked for, and XRSTOR finds it there") {
+  // wrpkru(54h); xsavec64 [rdi]; wrpkru(0); xrstor64 [rdi]; rdpkru
+  Run r(
+      "b8 54 00 00 00 31 c9 31 d2 0f 01 ef b8 02 02 00 00 48 0f c7 27 31 c0 0f 01 ef b8 00 02 00 00 48 0f ae 2f 0f 01 ee");
+  REQUIRE(r.run() == -1);
+  CHECK(r.word<u64>(512) == 0x202);
+  CHECK(r.word<u64>(520) == (0x202 | u64{1} << 63));
+  CHECK(r.word<u64>(576) == 0x54);
+  CHECK(r.c.state.gpr[0] == 0x54);
+}
+
+TEST_CASE("XRSTOR of an image without PKRU clears it") {
+  Run r("b8 54 00 00 00 31 c9 31 d2 0f 01 ef b8 00 02 00 00 48 0f ae 2f 0f 01 ee");
+  REQUIRE(r.run() == -1);
+  CHECK(r.c.state.gpr[0] == 0);
+}
+
+TEST_CASE("XGETBV(1) names the enabled components that are in use") {
+  Run r("b9 01 00 00 00 0f 01 d0");  // XMM is in use, x87, AVX and PKRU are not
+  REQUIRE(r.run() == -1);
+  CHECK(r.c.state.gpr[0] == 2);
+}
+
+TEST_CASE("XSAVES and XRSTORS are the kernel's") {
+  Run save("48 0f c7 2f");
+  CHECK(save.run() == 13);
+  Run load("48 0f c7 1f");
+  CHECK(load.run() == 13);
+}

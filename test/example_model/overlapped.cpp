@@ -21,7 +21,7 @@ class Overlapped final : public MmuModel {
                                             "cycles of each translation that pass behind other work");
   }
 
-  void set_paging(const PagingState& state) override { tlb_.set_paging(state); }
+  void set_paging(const PagingState& state, Bill&) override { tlb_.set_paging(state); }
   Result<Translation> translate(LinearAddr address, Access access, Bill& bill) override {
     Bill whole;
     Result<Translation> translation = tlb_.translate(address, access, whole);

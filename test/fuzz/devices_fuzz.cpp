@@ -20,6 +20,7 @@
 #include "emu/devices/port_bus.h"
 #include "emu/devices/rtc.h"
 #include "emu/devices/uart16550.h"
+#include "emu/devices/vga_text.h"
 
 namespace nestwalk::emu::fuzz {
 
@@ -48,6 +49,7 @@ struct Board {
   PciHost pci;
   HostBridge440fx bridge{[this](u32, u32, bool, bool) { ++output; }};
   IsaBridgePiix3 isa;
+  VgaText vga{clock};
   FwCfg fw_cfg{memory};
   DebugConsole console{[this](u8) { ++output; }};
   DebugExit exit{[this](u32) { ++output; }};
@@ -55,7 +57,6 @@ struct Board {
 
   Board() {
     memory.install(MachineAddr(0), 0x10000);
-    memory.set_bus(&mmio);
     bus.attach(lapic);
     bus.attach(ioapic);
     pci.plug(0, 0, &bridge);
@@ -76,25 +77,27 @@ struct Board {
     ports.map(0xe9, 0xe9, console);
     ports.map(0xf4, 0xf7, exit, 4);
     ports.map(0x2f8, 0x2ff, slow_uart);
+    ports.map(VgaText::kFirstPort, VgaText::kLastPort, vga);
     ports.map(0x3f8, 0x3ff, uart);
     ports.map(0x510, 0x511, fw_cfg, 2);
     ports.map(0x514, 0x51b, fw_cfg.dma(), 8);
     ports.map(0x600, 0x60b, pm, 4);
     ports.map(0xafe0, 0xafe3, pm.gpe(), 4);
     ports.map(0xcf8, 0xcff, pci, 4);
-    mmio.map(MachineAddr(IoApic::kDefaultBase), IoApic::kWindowBytes, ioapic);
-    mmio.map(MachineAddr(Hpet::kDefaultBase), Hpet::kWindowBytes, hpet, 8);
+    mmio.map(PhysAddr(IoApic::kDefaultBase), IoApic::kWindowBytes, ioapic);
+    mmio.map(PhysAddr(Hpet::kDefaultBase), Hpet::kWindowBytes, hpet, 8);
+    mmio.map(PhysAddr(VgaText::kWindowBase), VgaText::kWindowBytes, vga.memory(), 8);
     move_apic();
   }
   void move_apic() {
     if (lapic.window_base())
-      mmio.map(MachineAddr(lapic.window_base()), Lapic::kWindowBytes, lapic);
+      mmio.map(PhysAddr(lapic.window_base()), Lapic::kWindowBytes, lapic);
     else
       mmio.unmap(lapic);
   }
   void reset() {
     for (Device* d : std::initializer_list<Device*>{&lapic, &ioapic, &pic, &pit, &rtc, &uart, &slow_uart, &hpet, &pm,
-                                                    &keyboard, &pci, &fw_cfg, &post})
+                                                    &keyboard, &pci, &vga, &fw_cfg, &post})
       d->reset();
   }
 };
@@ -131,11 +134,11 @@ inline void pass(Board& b, u64 ticks) {
 }
 
 inline void step(Board& b, Input& in) {
-  constexpr u16 kPorts[] = {0x20,  0x21,  0xa0,  0xa1,  0x4d0, 0x40,   0x42,  0x43,  0x61,  0x60,
-                            0x64,  0x92,  0x70,  0x71,  0xb2,  0xe9,   0xf4,  0x2f8, 0x2f9, 0x2fa,
-                            0x2fb, 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc,  0x3fd, 0x510, 0x511, 0x514,
-                            0x518, 0x600, 0x602, 0x604, 0x608, 0xafe0, 0xcf8, 0xcf9, 0xcfc, 0xcff};
-  constexpr u64 kWindows[] = {Lapic::kDefaultBase, IoApic::kDefaultBase, Hpet::kDefaultBase};
+  constexpr u16 kPorts[] = {0x20,  0x21,  0xa0,  0xa1,  0x4d0, 0x40,  0x42,  0x43,  0x61,  0x60,   0x64,  0x92,  0x70,
+                            0x71,  0xb2,  0xe9,  0xf4,  0x2f8, 0x2f9, 0x2fa, 0x2fb, 0x3f8, 0x3f9,  0x3fa, 0x3fb, 0x3fc,
+                            0x3fd, 0x510, 0x511, 0x514, 0x518, 0x600, 0x602, 0x604, 0x608, 0xafe0, 0xcf8, 0xcf9, 0xcfc,
+                            0xcff, 0x3c0, 0x3c1, 0x3c4, 0x3c5, 0x3c7, 0x3c8, 0x3c9, 0x3ce, 0x3cf,  0x3d4, 0x3d5, 0x3da};
+  constexpr u64 kWindows[] = {Lapic::kDefaultBase, IoApic::kDefaultBase, Hpet::kDefaultBase, VgaText::kWindowBase + 0x7000};
   const u8 what = static_cast<u8>(in.take(1));
   const unsigned bytes = 1u << (what >> 4 & 3);
   switch (what & 15) {
@@ -146,11 +149,11 @@ inline void step(Board& b, Input& in) {
     case 4: b.ports.write(static_cast<u16>(in.take(2)), in.take(4), 4); break;
     case 5:
     case 6: {
-      const u64 at = kWindows[in.take(1) % 3] + (in.take(2) & 0xff8);
-      b.mmio.write(MachineAddr(at), in.take(bytes), what & 0x40 ? 4 : bytes);
+      const u64 at = kWindows[in.take(1) % std::size(kWindows)] + (in.take(2) & 0xff8);
+      b.mmio.write(PhysAddr(at), in.take(bytes), what & 0x40 ? 4 : bytes);
       break;
     }
-    case 7: b.mmio.read(MachineAddr(kWindows[in.take(1) % 3] + in.take(2) % 0x1004), bytes); break;
+    case 7: b.mmio.read(PhysAddr(kWindows[in.take(1) % std::size(kWindows)] + in.take(2) % 0x1004), bytes); break;
     case 8: b.lapic.write_msr(static_cast<u32>(0x800 + in.take(1)), in.take(8)); break;
     case 9: {
       u64 v;
@@ -177,6 +180,7 @@ inline void step(Board& b, Input& in) {
     }
     default:
       if (what == 0xff) b.reset();
+      if (what == 0xef) b.output += b.vga.text().size();
       b.memory.write(MachineAddr(in.take(2)), std::array<u8, 4>{static_cast<u8>(in.take(1)), 0, 0, 0x0a});
       break;
   }

@@ -42,7 +42,7 @@ walk_latency = 10
 /// Counts how often the port asks the model.
 struct Counting final : MmuModel {
   explicit Counting(MmuModel& m) : model(m) {}
-  void set_paging(const PagingState& s) override { model.set_paging(s); }
+  void set_paging(const PagingState& s, Bill& bill) override { model.set_paging(s, bill); }
   Result<Translation> translate(LinearAddr a, Access access, Bill& bill) override {
     ++asked;
     return model.translate(a, access, bill);
@@ -345,7 +345,8 @@ TEST_CASE("rights of a hit follow the control bits of the moment") {
     s.cr0 = cr0::pg | cr0::pe | cr0_bits;
     s.cr4 |= cr4_bits;
     s.ac = ac;
-    r.model->set_paging(s);
+    Bill bill;
+    r.model->set_paging(s, bill);
   };
   with(0, 0, false);
   CHECK(r.target(kA, kStore) == 0xa000);  // CR0.WP clear

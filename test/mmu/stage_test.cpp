@@ -272,7 +272,7 @@ TEST_CASE("the walker's writes to a page that holds code are told") {
     std::vector<std::pair<u64, unsigned>> told;
   } listener;
   Machine m;
-  m.memory.set_code_listener(&listener);
+  m.memory.add_code_listener(&listener);
   Tables<Ia32e<4>> tables(m.memory, 0, 0x100000);
   RadixStage<Ia32e<4>> stage(m.bottom, m.memory, *m.caches);
   tables.map(0x1000, 0x5000, 7);

@@ -10,13 +10,13 @@ namespace nestwalk::test {
 
 using namespace nestwalk::mmu;
 
-/// Tables of format F whose space begins at machine address `base`; tables are taken from `next` upwards (in that space).
+/// Tables of format F in a bare machine's memory, or in a virtual one's. Their space begins at address `base` of it; tables are taken from `next` upwards (in that space).
 template <class F>
 class Tables {
  public:
   static constexpr u64 kLinks = 7;  ///< P, R/W, U/S of upper entries; R, W, X of EPT's
 
-  Tables(MachineMemory& memory, u64 base, u64 next) : memory_(memory), base_(base), next_(next), root_(take()) {}
+  Tables(PhysicalMemory& memory, u64 base, u64 next) : memory_(memory), base_(base), next_(next), root_(take()) {}
 
   u64 root() const { return root_; }
   /// Maps the page at `address` to `target` by a leaf of `level`; missing tables are made, entries above stay as they are.
@@ -40,17 +40,17 @@ class Tables {
 
   u64 get(u64 at) const {
     u64 v = 0;
-    memory_.read(MachineAddr(base_ + at), {reinterpret_cast<u8*>(&v), F::kEntryBytes});
+    memory_.read(PhysAddr(base_ + at), {reinterpret_cast<u8*>(&v), F::kEntryBytes});
     return v;
   }
-  void put(u64 at, u64 v) { memory_.write(MachineAddr(base_ + at), {reinterpret_cast<const u8*>(&v), F::kEntryBytes}); }
+  void put(u64 at, u64 v) { memory_.write(PhysAddr(base_ + at), {reinterpret_cast<const u8*>(&v), F::kEntryBytes}); }
 
  private:
   u64 take() {
     next_ += kPageBytes;
     return next_ - kPageBytes;
   }
-  MachineMemory& memory_;
+  PhysicalMemory& memory_;
   u64 base_, next_, root_;
 };
 

@@ -107,6 +107,14 @@ bool permitted(const PagingState& s, const Expected& t, Access a) {
   return a.side != Side::store || t.write;
 }
 
+/// 4.6.2, sentence by sentence.
+bool key_forbids(const PagingState& s, const Expected& t, unsigned key, Access a) {
+  if (!(s.efer & efer::lma) || !(s.cr4 & cr4::pke) || !t.user || a.side == Side::fetch) return false;
+  const bool access_disabled = s.pkru >> (2 * key) & 1, write_disabled = s.pkru >> (2 * key + 1) & 1;
+  if (access_disabled) return true;
+  return write_disabled && a.side == Side::store && (a.user || (s.cr0 & cr0::wp));
+}
+
 Expected reference(const PagingState& s, RandomTables& memory, u64 address, Access a) {
   const PagingMode mode = mode_of(s);
   const unsigned wide = mode == PagingMode::legacy32 ? 10 : 9;
@@ -139,7 +147,8 @@ Expected reference(const PagingState& s, RandomTables& memory, u64 address, Acce
     t.user &= e >> 2 & 1;
     t.execute &= !(e >> 63);
     if (leaf) {
-      if (!permitted(s, t, a)) return fail(1);
+      const bool forbidden = key_forbids(s, t, static_cast<unsigned>(e >> 59 & 15), a);
+      if (!permitted(s, t, a) || forbidden) return fail(forbidden ? 33 : 1);
       u64 frame = e & 0xffffffffff000 & ~low_mask(t.shift);
       if (t.shift == 22) frame = (e & 0xffc00000) + ((e >> 13 & 0xff) << 32);
       t.address = frame + (address & low_mask(t.shift));
@@ -178,6 +187,8 @@ PagingState random_state(Random& r, PagingMode mode) {
   if (mode != PagingMode::legacy32) s.cr4 |= cr4::pae;
   if (mode >= PagingMode::four_level) s.efer |= efer::lma;
   if (mode == PagingMode::five_level) s.cr4 |= cr4::la57;
+  s.cr4 |= maybe(cr4::pke);
+  s.pkru = static_cast<u32>(r.next() & r.next());
   s.ac = r.below(2);
   s.physical_width = static_cast<u8>(36 + r.below(17));
   s.gigabyte_pages = r.below(2);

@@ -7,13 +7,15 @@
 
 #include "test/catch.h"
 #include "test/cpu/snippet.h"
+#include "test/oracle/known_differences.h"
 
 namespace nestwalk::test {
 
 /// Bits of EFLAGS that a user-mode instruction can show.
 inline constexpr u64 kVisibleFlags = 0xcd5;  // CF PF AF ZF SF DF OF
 
-/// What differs between the two outcomes of one case; empty: nothing. `fx_mask`: 0xff bytes of the FXSAVE image that count.
+/// What differs between the two outcomes of one case; empty: nothing. `fx_mask`: 0xff bytes of the FXSAVE image that
+/// count; with it the upper halves of the YMM registers do.
 inline std::string difference(const OracleCase& ours, const OracleCase& native, u64 flags = kVisibleFlags,
                               const std::array<u8, 512>* fx_mask = nullptr) {
   std::string text;
@@ -32,6 +34,10 @@ inline std::string difference(const OracleCase& ours, const OracleCase& native, 
     for (unsigned n = 0; n < 512 && named < 6; ++n)
       if ((ours.state.fx[n] ^ native.state.fx[n]) & (*fx_mask)[n] && ++named)
         text += fmt::format(" fx[{}] {:02x} but native {:02x}", n, ours.state.fx[n], native.state.fx[n]);
+  for (unsigned n = 0; fx_mask && n < 16; ++n)
+    if (ours.state.high[n] != native.state.high[n])
+      text += fmt::format(" ymm{} high {:x} {:x} but native {:x} {:x}", n, ours.state.high[n][1], ours.state.high[n][0],
+                          native.state.high[n][1], native.state.high[n][0]);
   for (unsigned n = 0; n < kWindow; ++n)
     if (ours.memory[n] != native.memory[n]) {
       text += fmt::format(" memory[{}] {:02x} but native {:02x}", n, ours.memory[n], native.memory[n]);
@@ -54,6 +60,7 @@ inline void compare_with_host(SnippetMachine& machine, const std::string& name, 
   for (std::size_t n = 0; n < cases.size() && wrong < 4; ++n) {
     OracleCase ours = cases[n];
     machine.run(ours);
+    reconcile(cases[n], ours, native[n]);
     const std::string d = difference(ours, native[n], ours.vector >= 0 ? 0 : flags(cases[n]), fx_mask);
     if (d.empty()) continue;
     ++wrong;

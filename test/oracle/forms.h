@@ -7,19 +7,24 @@
 #include <vector>
 
 #include "base/random.h"
+#include "cpu/undefined.h"
 #include "test/oracle/host_oracle.h"
 
 namespace nestwalk::test {
 
 /// One form: hex bytes of prefixes and opcode, then marks.
 ///
-///   /r /0 .. /7   ModRM, with a random register or this extension    +r        a register in the opcode's low bits
+// clang-format off
+///   /r /0 .. /7   ModRM, with a random register or this extension     +r      a register in the opcode's low bits
 ///   b v w q       operand size: 8 bits; 16, 32 or 64; 32 or 64 (REX.W); always REX.W
-///   ib iz         immediate of 8 bits; of the operand size, at most 32    mN    memory operand, N bytes; without: register
-///   or memory reg           register operand only                              str       a string instruction: RSI, RDI,
-///   RCX are set up ~xyz          flags that are not compared (c p a z s o)          bit       the register operand is a
-///   bit offset near memory div           dividends that often fit                           lock      with and without
-///   LOCK on memory
+///   ib iz         immediate of 8 bits; of the operand size, at most 32
+///   mN            memory operand, N bytes (without: register or memory)
+///   reg           register operand only                               lock    with and without LOCK on memory
+///   str           a string instruction: RSI, RDI, RCX are set up      bit     the register operand is a bit offset near memory
+///   div           dividends that often fit                            ~id     a row of cpu/undefined.h: what is left open
+///   vex.PP.MAP    VEX.128 with the implied prefix PP (np 66 f3 f2) and map (0f 38 3a) instead of legacy prefixes; vvvv is a
+///                 random register (the oracle of vectors under VEX has a table of its own)
+// clang-format on
 struct Form {
   explicit Form(const std::string& t) : text(t) {
     std::istringstream in(t);
@@ -34,6 +39,8 @@ struct Form {
   bool memory_only = false, register_only = false, string = false, bit_offset = false, division = false, lockable = false;
   unsigned memory_bytes = 0;
   u64 ignored_flags = 0;
+  bool vex = false;
+  u8 vex_prefix = 0, vex_map = 0;  ///< as they are encoded: pp, mmmmm
 
  private:
   static bool is_hex(const std::string& s) {
@@ -68,6 +75,8 @@ struct Form {
       division = true;
     else if (m == "lock")
       lockable = true;
+    else if (m.starts_with("vex."))
+      take_vex(m.substr(4));
     else if (m[0] == '~')
       ignore(m);
     else if (m[0] == 'm' && m.size() > 1)
@@ -77,9 +86,17 @@ struct Form {
     else
       throw std::invalid_argument("mark " + m + " in form " + text);
   }
+  void take_vex(const std::string& m) {
+    const std::string prefix = m.substr(0, 2), map = m.substr(3);
+    vex = true;
+    vex_prefix = prefix == "66" ? 1 : prefix == "f3" ? 2 : prefix == "f2" ? 3 : 0;
+    vex_map = map == "38" ? 2 : map == "3a" ? 3 : 1;
+  }
+  /// A row of the policy table: its flags count only where the host is of the maker that we follow, or never.
   void ignore(const std::string& m) {
-    const std::string names = "c?p?a?zs???o";  // bit numbers of EFLAGS
-    for (const char f : m.substr(1)) ignored_flags |= u64{1} << names.find(f);
+    static const bool intel = HostOracle::is_intel();
+    const cpu::Policy& p = cpu::policy(m.substr(1));
+    if (p.varies || !intel) ignored_flags |= p.flags;
   }
 };
 
@@ -109,6 +126,8 @@ inline Encoding encode(const Form& f, Random& random) {
   }
   if (e.width == 8) rex = 0x48;
   std::vector<u8> tail;
+  u8 vex_bytes[3] = {0xc4, static_cast<u8>(0xe0 | f.vex_map), static_cast<u8>(f.vex_prefix | (e.width == 8 ? 0x80 : 0))};
+  if (f.vex) vex_bytes[2] = static_cast<u8>(vex_bytes[2] | random.below(16) << 3);
   if (f.extension >= 0) {
     const bool memory = f.memory_only || (!f.register_only && random.below(2));
     e.reg = f.extension == 8 ? static_cast<unsigned>(random.below(16)) : static_cast<unsigned>(f.extension);
@@ -118,6 +137,7 @@ inline Encoding encode(const Form& f, Random& random) {
       e.base = static_cast<int>(rm);
       e.displacement = static_cast<int>(random.below(256)) - 128;
     }
+    vex_bytes[1] = static_cast<u8>(vex_bytes[1] ^ ((e.reg & 8) << 4 | (rm & 8) << 2));
     const bool with_rex = rex || (e.reg | rm) & 8 || random.below(2);
     if (with_rex) rex = static_cast<u8>(0x40 | rex | (e.reg & 8) >> 1 | (rm & 8) >> 3);
     tail.push_back(static_cast<u8>((memory ? 0x40 : 0xc0) | (e.reg & 7) << 3 | (rm & 7)));
@@ -133,7 +153,10 @@ inline Encoding encode(const Form& f, Random& random) {
   for (unsigned n = 0; n < immediate; ++n)
     tail.push_back(static_cast<u8>(random.below(3) ? random.next() : random.below(34)));
   e.bytes = prefixes;
-  if (rex) e.bytes.push_back(rex);
+  if (f.vex)
+    e.bytes.insert(e.bytes.end(), vex_bytes, vex_bytes + 3);
+  else if (rex)
+    e.bytes.push_back(rex);
   e.bytes.insert(e.bytes.end(), opcode.begin(), opcode.end());
   e.bytes.insert(e.bytes.end(), tail.begin(), tail.end());
   return e;

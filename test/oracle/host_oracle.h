@@ -25,13 +25,17 @@
 
 namespace nestwalk::test {
 
-/// What a user-mode instruction can see and change in registers. `fx` is an FXSAVE64 image (x87, MXCSR, XMM).
-struct alignas(16) UserState {
+/// What a user-mode instruction can see and change in registers. `fx` is an FXSAVE64 image (x87, MXCSR, XMM); with what
+/// follows it is an XSAVE image in the standard format.
+struct alignas(64) UserState {
   std::array<u64, 16> gpr{};
   u64 rflags = 0x202;
   u64 rip = 0;  ///< out: behind the snippet, or of the faulting instruction
-  alignas(16) std::array<u8, 512> fx{};
+  alignas(64) std::array<u8, 512> fx{};
+  std::array<u64, 8> xsave_header{};
+  std::array<std::array<u64, 2>, 16> high{};  ///< bits 255:128 of YMM0..15; zeros where the host has no AVX
 };
+static_assert(offsetof(UserState, high) == offsetof(UserState, fx) + 576);
 
 /// Where snippets live, the same natively and emulated. The data pages have nothing mapped around them.
 inline constexpr u64 kOracleCode = 0x20000000;
@@ -56,6 +60,7 @@ class HostOracle {
   static bool run(std::span<OracleCase> cases);
   /// Whether the host reports the CPU features that the caller needs, as in /proc/cpuinfo ("movbe", "sha_ni").
   static bool host_has(const std::string& flag);
+  static bool is_intel();
 };
 
 /// What runs in the child.
@@ -89,6 +94,8 @@ class Emitter {
   }
   void load(unsigned reg, std::size_t offset) { absolute({rex(reg), 0x8b}, reg, offset); }
   void store(unsigned reg, std::size_t offset) { absolute({rex(reg), 0x89}, reg, offset); }
+  /// Restores or saves x87, MXCSR and vector registers; destroys RAX and RDX.
+  void vector_state(bool restore);
   u64 here() const { return reinterpret_cast<u64>(p_); }
 
  private:
@@ -101,27 +108,43 @@ inline constexpr std::size_t kFx = offsetof(Control, state) + offsetof(UserState
 constexpr std::size_t gpr_at(unsigned n) { return offsetof(Control, state) + offsetof(UserState, gpr) + 8 * n; }
 inline constexpr unsigned kRsp = 4;
 
+/// x87, SSE and AVX state, where the host has all three.
+inline constexpr u32 kXsaved = 7;
+inline bool host_has_ymm() {
+  static const bool has = __builtin_cpu_supports("avx");  // the compiler's run-time asks XCR0, too
+  return has;
+}
+
 struct Stubs {
   void (*enter)();
   u64 leave;
 };
+
+inline void Emitter::vector_state(bool restore) {
+  if (host_has_ymm()) {
+    bytes({0xb8, kXsaved, 0, 0, 0, 0x31, 0xd2});         // mov eax, edx
+    absolute({0x48, 0x0f, 0xae}, restore ? 5 : 4, kFx);  // xrstor64, xsave64
+  } else {
+    absolute({0x48, 0x0f, 0xae}, restore ? 1 : 0, kFx);  // fxrstor64, fxsave64
+  }
+}
 
 inline Stubs emit_stubs() {
   Emitter e(kStubs);
   const u64 enter = e.here();
   e.bytes({0x53, 0x55, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57});  // push rbx, rbp, r12..r15
   e.store(kRsp, offsetof(Control, host_rsp));
-  e.absolute({0x48, 0x0f, 0xae}, 1, kFx);  // fxrstor64
-  e.absolute({0xff}, 6, kFlags);           // push
-  e.bytes({0x9d});                         // popfq
+  e.vector_state(true);
+  e.absolute({0xff}, 6, kFlags);  // push
+  e.bytes({0x9d});                // popfq
   for (unsigned n = 0; n < 16; ++n) e.load(n, gpr_at(n));
   e.absolute({0xff}, 4, offsetof(Control, target));  // jmp
   const u64 leave = e.here();
   for (unsigned n = 0; n < 16; ++n) e.store(n, gpr_at(n));
   e.load(kRsp, offsetof(Control, host_rsp));
-  e.bytes({0x9c});                                        // pushfq
-  e.absolute({0x8f}, 0, kFlags);                          // pop
-  e.absolute({0x48, 0x0f, 0xae}, 0, kFx);                 // fxsave64
+  e.bytes({0x9c});                // pushfq
+  e.absolute({0x8f}, 0, kFlags);  // pop
+  e.vector_state(false);
   e.bytes({0xdb, 0xe3, 0xfc});                            // fninit, cld
   e.absolute({0x0f, 0xae}, 2, offsetof(Control, mxcsr));  // ldmxcsr
   e.bytes({0x41, 0x5f, 0x41, 0x5e, 0x41, 0x5d, 0x41, 0x5c, 0x5d, 0x5b, 0xc3});
@@ -132,6 +155,19 @@ inline Stubs emit_stubs() {
 inline sigjmp_buf back;
 inline OracleCase* running;
 
+/// From a signal frame: an FXSAVE image, and behind it the rest of an XSAVE image if the software-reserved bytes say so.
+inline void take_vector_state(UserState& s, const u8* frame) {
+  constexpr u32 magic = 0x46505853;
+  std::memcpy(s.fx.data(), frame, s.fx.size());
+  s.high = {};
+  u32 found;
+  std::memcpy(&found, frame + 464, sizeof found);
+  if (found != magic) return;
+  u64 present;
+  std::memcpy(&present, frame + 512, sizeof present);
+  if (present & 4) std::memcpy(s.high.data(), frame + 576, sizeof s.high);
+}
+
 inline void on_signal(int, siginfo_t*, void* raw) {
   const auto& m = static_cast<ucontext_t*>(raw)->uc_mcontext;
   constexpr int order[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
@@ -140,7 +176,7 @@ inline void on_signal(int, siginfo_t*, void* raw) {
   for (unsigned n = 0; n < 16; ++n) s.gpr[n] = static_cast<u64>(m.gregs[order[n]]);
   s.rflags = static_cast<u64>(m.gregs[REG_EFL]);
   s.rip = static_cast<u64>(m.gregs[REG_RIP]);
-  if (m.fpregs) std::memcpy(s.fx.data(), m.fpregs, s.fx.size());
+  if (m.fpregs) take_vector_state(s, reinterpret_cast<const u8*>(m.fpregs));
   running->vector = static_cast<int>(m.gregs[REG_TRAPNO]);
   siglongjmp(back, 1);
 }
@@ -172,6 +208,7 @@ inline void run_one(OracleCase& c, const Stubs& stubs) {
   std::memset(reinterpret_cast<void*>(kOracleData), 0, kOracleDataBytes);
   std::memcpy(reinterpret_cast<void*>(kOracleWindow), c.memory.data(), kWindow);
   control().state = c.state;
+  control().state.xsave_header = {kXsaved};
   running = &c;
   c.vector = -1;
   if (sigsetjmp(back, 0) == 0) {
@@ -223,6 +260,13 @@ inline bool HostOracle::host_has(const std::string& flag) {
   std::ifstream info("/proc/cpuinfo");
   for (std::string line; std::getline(info, line);)
     if (line.starts_with("flags")) return (line + " ").find(" " + flag + " ") != std::string::npos;
+  return false;
+}
+
+inline bool HostOracle::is_intel() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("vendor_id")) return line.ends_with("GenuineIntel");
   return false;
 }
 

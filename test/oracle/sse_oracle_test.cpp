@@ -1,12 +1,12 @@
 // Every MMX, SSE, AES-NI and PCLMULQDQ form on the emulated processor and on the host's: registers, MXCSR, x87 state,
 // flags, memory and exceptions must agree. Reference: the silicon.
-#include <bit>
 #include <set>
 
 #include "base/random.h"
 #include "test/catch.h"
 #include "test/oracle/compare.h"
 #include "test/oracle/sse_forms.h"
+#include "test/oracle/vector_values.h"
 
 using namespace nestwalk;
 using namespace nestwalk::test;
@@ -15,98 +15,33 @@ namespace {
 
 constexpr unsigned kBase = 3;  ///< memory operands are [RBX]
 
-/// Bit patterns that floating point cares about, and integers at their limits.
-u64 special(Random& random) {
-  static constexpr u64 doubles[] = {0,
-                                    0x8000000000000000,
-                                    0x3ff0000000000000,
-                                    0xbff0000000000000,
-                                    0x7ff0000000000000,
-                                    0xfff0000000000000,
-                                    0x7ff8000000000001,
-                                    0xfff8000000000123,
-                                    0x7ff0000000000001,
-                                    0xfff4000000000001,
-                                    1,
-                                    0x8000000000000001,
-                                    0x000fffffffffffff,
-                                    0x0010000000000000,
-                                    0x7fefffffffffffff,
-                                    0xffefffffffffffff,
-                                    0x41dfffffffc00000,
-                                    0x41e0000000000000,
-                                    0xc1e0000000000000,
-                                    0x43e0000000000000,
-                                    0xc3e0000000000000,
-                                    0x3fe0000000000000,
-                                    0x3ff8000000000000,
-                                    0x4004000000000000,
-                                    0x4330000000000000,
-                                    0x3810000000000000,
-                                    0x3800000000000000,
-                                    0x36a0000000000000,
-                                    0x47efffffe0000000,
-                                    0x47effffff0000000};
-  static constexpr u32 singles[] = {0,          0x80000000, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00001,
-                                    0xffc00123, 0x7f800001, 0xffa00001, 1,          0x80000001, 0x007fffff, 0x00800000,
-                                    0x80800000, 0x7f7fffff, 0xff7fffff, 0x4effffff, 0x4f000000, 0xcf000000, 0x5f000000,
-                                    0x3f000000, 0x3fc00000, 0x40200000, 0x4b000000, 0x4b7fffff, 0x3effffff};
-  const auto single = [&] { return u64{singles[random.below(std::size(singles))]}; };
-  return random.below(2) ? doubles[random.below(std::size(doubles))] : single() | single() << 32;
-}
-
-u64 draw(Random& random) {
-  switch (random.below(8)) {
-    case 0:
-    case 1:
-    case 2: return special(random);
-    case 3: return random.next() & 0x0f0f0f0f0f0f0f0f;
-    case 4: return random.below(40) - 20;
-    case 5: return std::bit_cast<u64>(static_cast<double>(static_cast<i64>(random.next())) * 0x1p-50);
-    case 6: return random.next() & ~(u64{0xffff} << (8 * random.below(7)));
-    default: return random.next();
-  }
-}
-
-template <class T>
-void put(OracleCase& c, unsigned at, T v) {
-  std::memcpy(&c.state.fx[at], &v, sizeof v);
-}
-template <class T>
-T get(const OracleCase& c, unsigned at) {
-  T v;
-  std::memcpy(&v, &c.state.fx[at], sizeof v);
-  return v;
-}
-constexpr unsigned kMxcsr = 24;
-
 /// On Intel's cores a faulting MMX store has switched to MMX state already, which restarting it hides; here a fault leaves
 /// no trace at all. Cases that may fault start in that state.
 void already_mmx(OracleCase& c) {
-  put(c, 2, u16{0});
-  put(c, 4, u16{0xff});
+  put_fx(c, 2, u16{0});
+  put_fx(c, 4, u16{0xff});
 }
 
 OracleCase random_case(const SseForm& form, bool memory, Random& random) {
   OracleCase c;
   const u8 imm = static_cast<u8>(random.below(3) ? random.next() : random.below(32));
   c.set_code(encode(form, memory, kBase, imm, random));
-  for (u64& r : c.state.gpr) r = draw(random);
+  for (u64& r : c.state.gpr) r = draw_vector_word(random);
   c.state.fx = clean_fx();
-  put(c, 2, static_cast<u16>(random.below(8) << 11));  // TOP
-  put(c, 4, static_cast<u16>(random.below(256)));      // tags
+  put_fx(c, 2, static_cast<u16>(random.below(8) << 11));  // TOP
+  put_fx(c, 4, static_cast<u16>(random.below(256)));      // tags
   for (unsigned n = 0; n < 8; ++n) {
-    put(c, 32 + 16 * n, draw(random));
-    put(c, 40 + 16 * n, static_cast<u16>(random.next()));
+    put_fx(c, 32 + 16 * n, draw_vector_word(random));
+    put_fx(c, 40 + 16 * n, static_cast<u16>(random.next()));
   }
-  for (unsigned n = 0; n < 32; ++n) put(c, 160 + 8 * n, draw(random));
-  if (random.below(4) == 0) put(c, 160 + 16 * static_cast<unsigned>(random.below(16)), get<cpu::V128>(c, 160));
+  for (unsigned n = 0; n < 32; ++n) put_fx(c, 160 + 8 * n, draw_vector_word(random));
+  if (random.below(4) == 0) put_fx(c, 160 + 16 * static_cast<unsigned>(random.below(16)), get_fx<cpu::V128>(c, 160));
   for (unsigned n = 0; n < kWindow; n += 8) {
-    const u64 v = draw(random);
+    const u64 v = draw_vector_word(random);
     std::memcpy(&c.memory[n], &v, 8);
   }
   const u32 modes = random.below(2) ? static_cast<u32>(random.next()) & 0xe07f : 0;  // RC, FTZ, DAZ, sticky flags
-  put(c, kMxcsr, 0x1f80 | modes);
+  put_fx(c, kMxcsr, 0x1f80 | modes);
   c.state.rflags = 0x202 | (random.next() & 0x8d5);
   c.state.gpr[kBase] = kOracleWindow + 64 + 16 * random.below(50);
   c.state.gpr[4] = kOracleData + 2048;
@@ -114,20 +49,9 @@ OracleCase random_case(const SseForm& form, bool memory, Random& random) {
   return c;
 }
 
-/// Bytes of the FXSAVE image that count: x87 status, tags, MXCSR, MMX registers with their exponents, XMM registers.
-constexpr std::array<u8, 512> kCompared = [] {
-  std::array<u8, 512> mask{};
-  const auto span = [&](unsigned at, unsigned bytes) { std::fill_n(mask.begin() + at, bytes, u8{0xff}); };
-  span(2, 3);
-  span(kMxcsr, 4);
-  for (unsigned n = 0; n < 8; ++n) span(32 + 16 * n, 10);
-  span(160, 256);
-  return mask;
-}();
-
 void compare(SnippetMachine& machine, const SseForm& form, const std::vector<OracleCase>& cases) {
   compare_with_host(
-      machine, form.text, cases, [](const OracleCase&) { return kVisibleFlags; }, &kCompared);
+      machine, form.text, cases, [](const OracleCase&) { return kVisibleFlags; }, &kComparedFx);
 }
 
 bool host_has_everything() {
@@ -163,7 +87,7 @@ TEST_CASE("every MMX and SSE form leaves what the host leaves, in every rounding
 
 TEST_CASE("an unmasked SIMD exception sets the host's flags and writes nothing", "[oracle]") {
   compare_forms(60, 12, [](OracleCase& c, const SseForm& form, bool, Random& random) {
-    put(c, kMxcsr, static_cast<u32>(random.next()) & 0xffff);
+    put_fx(c, kMxcsr, static_cast<u32>(random.next()) & 0xffff);
     return true;
   });
 }
@@ -201,8 +125,8 @@ TEST_CASE("a masked store needs its whole operand writable, whatever the mask", 
 
 TEST_CASE("MMX instructions wait for a pending x87 exception, SSE instructions do not", "[oracle]") {
   compare_forms(12, 15, [](OracleCase& c, const SseForm&, bool, Random&) {
-    put(c, 0, u16{0x37e});  // invalid operation unmasked
-    put(c, 2, static_cast<u16>(get<u16>(c, 2) | 0x8081));
+    put_fx(c, 0, u16{0x37e});  // invalid operation unmasked
+    put_fx(c, 2, static_cast<u16>(get_fx<u16>(c, 2) | 0x8081));
     return true;
   });
 }

@@ -344,7 +344,7 @@ TEST_CASE("flushes remove what the SDM says and no more") {
   CHECK_FALSE(has(0x2000, 1));
 
   fill();
-  CHECK(b.tlb->flush_non_global() == 6);
+  CHECK(b.tlb->flush_vpid(0, false) == 6);
   CHECK(has(0x9000, 1));
   CHECK(b.residents() == 2);
 

@@ -48,6 +48,29 @@ TEST_CASE("the zero page carries header, memory map, command line and the ACPI r
   }
 }
 
+TEST_CASE("the kernel is told of a VGA in text mode 3, by the zero page and by the BIOS data area") {
+  Bench bench;
+  const Bytes kernel = bzimage();
+  const BootState state = load_linux(bench.memory, bench.request(kernel));
+  const Bytes page = bench.read(state.rsi, 4096);
+  CHECK(get<u16>(page, 0x00) == 0);   // cursor column and row
+  CHECK(get<u8>(page, 0x06) == 3);    // orig_video_mode
+  CHECK(get<u8>(page, 0x07) == 80);   // orig_video_cols
+  CHECK(get<u8>(page, 0x0e) == 25);   // orig_video_lines
+  CHECK(get<u8>(page, 0x0f) == 1);    // orig_video_isVGA
+  CHECK(get<u16>(page, 0x10) == 16);  // orig_video_points
+  const Bytes bda = bench.read(0x400, 0x100);
+  CHECK(get<u16>(bda, 0x00) == 0x3f8);
+  CHECK(get<u16>(bda, 0x0e) == 0x9fc0);
+  CHECK(get<u16>(bda, 0x13) == 639);
+  CHECK(get<u8>(bda, 0x49) == 3);
+  CHECK(get<u16>(bda, 0x4a) == 80);
+  CHECK(get<u16>(bda, 0x50) == 0);  // cursor of the first page
+  CHECK(get<u16>(bda, 0x63) == 0x3d4);
+  CHECK(get<u8>(bda, 0x84) == 24);
+  CHECK(get<u16>(bda, 0x85) == 16);
+}
+
 TEST_CASE("the page tables map the first 4 GiB one to one, writable") {
   Bench bench;
   const Bytes kernel = bzimage();

@@ -79,38 +79,38 @@ TEST_CASE("a later mapping wins, and a backward range is refused") {
 TEST_CASE("memory-mapped windows answer inside and read ones outside") {
   MmioBus bus;
   Recorder low, high;
-  bus.map(MachineAddr(0xfee00000), 0x1000, high);
-  bus.map(MachineAddr(0xfec00000), 0x1000, low);
-  CHECK(bus.read(MachineAddr(0xfec00010), 4) == 0x13121110);
+  bus.map(PhysAddr(0xfee00000), 0x1000, high);
+  bus.map(PhysAddr(0xfec00000), 0x1000, low);
+  CHECK(bus.read(PhysAddr(0xfec00010), 4) == 0x13121110);
   CHECK(low.reads == std::vector<Recorder::Call>{{0x10, 0, 4}});
-  CHECK(bus.read(MachineAddr(0xfebfffff), 1) == 0xff);
-  CHECK(bus.read(MachineAddr(0xfec01000), 8) == ~u64{0});
-  CHECK(bus.read(MachineAddr(~u64{0}), 8) == ~u64{0} << 0);
+  CHECK(bus.read(PhysAddr(0xfebfffff), 1) == 0xff);
+  CHECK(bus.read(PhysAddr(0xfec01000), 8) == ~u64{0});
+  CHECK(bus.read(PhysAddr(~u64{0}), 8) == ~u64{0} << 0);
   CHECK(high.reads.empty());
 }
 
 TEST_CASE("a 64-bit access to a 32-bit device is two, low half first") {
   MmioBus bus;
   Recorder d;
-  bus.map(MachineAddr(0xfed00000), 0x400, d);
-  CHECK(bus.read(MachineAddr(0xfed00010), 8) == 0x1716151413121110);
+  bus.map(PhysAddr(0xfed00000), 0x400, d);
+  CHECK(bus.read(PhysAddr(0xfed00010), 8) == 0x1716151413121110);
   CHECK(d.reads == std::vector<Recorder::Call>{{0x10, 0, 4}, {0x14, 0, 4}});
-  bus.write(MachineAddr(0xfed00020), 0x1122334455667788, 8);
+  bus.write(PhysAddr(0xfed00020), 0x1122334455667788, 8);
   CHECK(d.writes == std::vector<Recorder::Call>{{0x20, 0x55667788, 4}, {0x24, 0x11223344, 4}});
 }
 
 TEST_CASE("a window that moves leaves its old place, even onto another") {
   MmioBus bus;
   Recorder a, b;
-  bus.map(MachineAddr(0xfec00000), 0x1000, a);
-  bus.map(MachineAddr(0xfee00000), 0x1000, b);
-  bus.map(MachineAddr(0xfec00000), 0x1000, b);  // over a: the later wins
-  bus.read(MachineAddr(0xfec00000), 4);
+  bus.map(PhysAddr(0xfec00000), 0x1000, a);
+  bus.map(PhysAddr(0xfee00000), 0x1000, b);
+  bus.map(PhysAddr(0xfec00000), 0x1000, b);  // over a: the later wins
+  bus.read(PhysAddr(0xfec00000), 4);
   CHECK(b.reads.size() == 1);
   CHECK(a.reads.empty());
-  CHECK(bus.read(MachineAddr(0xfee00000), 4) == 0xffffffff);
+  CHECK(bus.read(PhysAddr(0xfee00000), 4) == 0xffffffff);
   bus.unmap(b);
-  bus.read(MachineAddr(0xfec00000), 4);
+  bus.read(PhysAddr(0xfec00000), 4);
   CHECK(a.reads.size() == 1);
 }
 

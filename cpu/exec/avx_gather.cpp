@@ -1,0 +1,48 @@
+// VGATHERx, VPGATHERx (SDM vol. 2, 5; exception class 12): every element whose mask is negative is loaded from an address
+// of its own and leaves the mask. A fault keeps what came before it, so that the instruction goes on there when restarted.
+#include <algorithm>
+
+#include "cpu/exec/operand.h"
+#include "cpu/exec/vector.h"
+
+namespace nestwalk::cpu {
+namespace {
+
+/// `Index` is i32 or i64, T an element; operand 1 has the index register's number and size.
+template <class T, class Index>
+void gather(Cpu& c, const Insn& i) {
+  require_avx(c);
+  Vec &result = c.s.vec[i.reg[0]], &mask = c.s.vec[i.reg[2]];
+  const Vec index = c.s.vec[i.reg[1]];
+  const unsigned count = std::min<unsigned>(i.size[0] / sizeof(T), i.size[1] / sizeof(Index));
+  const u64 base = c.s.gpr[i.base] + static_cast<u64>(i.disp);
+
+  for (unsigned k = 0; k < count; ++k) {
+    if (mask.get<T>(k) < 0) {
+      const u64 offset = truncate_to(base + (static_cast<u64>(i64{index.get<Index>(k)}) << i.scale), i.address);
+      result.set<T>(k, c.load_at<T>(linear_in<mmu::Side::load>(c, i.segment, offset, sizeof(T)), i.segment));
+    }
+    mask.set<T>(k, T{0});
+  }
+  mask = Vec{};
+  const unsigned words = count * sizeof(T) / 8;
+  std::fill(std::begin(result.q) + words, std::end(result.q), u64{0});
+}
+
+}  // namespace
+
+Handler bind_gather(const Insn& i) {
+  switch (i.op) {
+    case Op::VGATHERDPS:
+    case Op::VPGATHERDD: return then_next<gather<i32, i32>>;
+    case Op::VGATHERDPD:
+    case Op::VPGATHERDQ: return then_next<gather<i64, i32>>;
+    case Op::VGATHERQPS:
+    case Op::VPGATHERQD: return then_next<gather<i32, i64>>;
+    case Op::VGATHERQPD:
+    case Op::VPGATHERQQ: return then_next<gather<i64, i64>>;
+    default: return nullptr;
+  }
+}
+
+}  // namespace nestwalk::cpu

@@ -1,0 +1,147 @@
+#include "mmu/two_dimensional.h"
+
+#include <stdexcept>
+
+namespace nestwalk::mmu {
+
+namespace {
+/// A walk meets at most one violation per page it needs and one more per flag it writes; each is answered for good.
+constexpr unsigned kMostViolations = 64;
+}  // namespace
+
+TwoDimensional::TwoDimensional(const ModelParts& parts, std::unique_ptr<HostDimension> host)
+    : host_(std::move(host)),
+      linear_(*host_, parts.memory, parts.caches, parts.settings.section("pwc"), parts.seed + 1),
+      tlb_(linear_, parts, TlbFront::Unpaged::stage) {
+  sim::Section section = parts.settings.section("nested");
+  section.field("vpid", vpids_, "VPIDs or ASIDs: what is cached survives exits and world switches");
+  section.field("invept_cycles", invept_cycles_, {0, 1'000'000, "cycles"},
+                "INVEPT, or a flush of an ASID, after a page was replaced");
+}
+
+void TwoDimensional::declare(sim::Stats& stats) {
+  tlb_.declare(stats);
+  host_->declare(stats);
+}
+
+// ---- worlds ------------------------------------------------------------------------------------------------------------
+
+void TwoDimensional::enter(Guest& guest, Bill&) {
+  if (guest_ != &guest) flush_if_untagged();
+  guest_ = &guest;
+  host_->enter(guest);
+  const unsigned vpid = vpid_of(guest);
+  if (vpids_ && owners_[vpid] != &guest) {
+    if (owners_[vpid]) tlb_.forget_vpid(vpid);
+    owners_[vpid] = &guest;
+  }
+  tlb_.set_vpid(vpid);
+}
+
+/// Without VPIDs exits and entries invalidate linear and combined mappings; guest-physical ones stay (29.4.3.1).
+void TwoDimensional::flush_if_untagged() {
+  if (!vpids_) tlb_.forget_all();
+}
+
+void TwoDimensional::exit(Exit reason, Bill& bill) {
+  guest_->exit(reason, bill);
+  flush_if_untagged();
+}
+
+void TwoDimensional::forget(Guest& guest, PhysAddr first, u64 bytes, Bill&) {
+  if (host_->unmap(guest, first, bytes)) invalidate({HypervisorInvalidation::Kind::ept_context, &guest, 0, LinearAddr()});
+}
+
+void TwoDimensional::forget_combined(const Guest& guest) {
+  if (!vpids_)
+    tlb_.forget_all();
+  else if (owners_[vpid_of(guest)] == &guest)
+    tlb_.forget_vpid(vpid_of(guest));
+}
+
+void TwoDimensional::invalidate(const HypervisorInvalidation& what) {
+  using Kind = HypervisorInvalidation::Kind;
+  switch (what.kind) {
+    case Kind::ept_context:
+      host_->forget(*what.guest);
+      forget_combined(*what.guest);
+      break;
+    case Kind::ept_all: host_->forget_all(); [[fallthrough]];
+    case Kind::vpid_all: tlb_.forget_all(); break;
+    case Kind::vpid_address: tlb_.forget_page(what.vpid, what.address); break;
+    case Kind::vpid_context: tlb_.forget_vpid(what.vpid); break;
+    case Kind::vpid_non_global: tlb_.forget_vpid(what.vpid, false); break;
+  }
+}
+
+// ---- accesses ----------------------------------------------------------------------------------------------------------
+
+Result<Translation> TwoDimensional::translate(LinearAddr address, Access access, Bill& bill) {
+  Result<Translation> t = tlb_.translate(address, access, bill);
+  if (t || !is_hypervisors(t.fault())) return t;
+  return after_exits(address, access, t.fault(), bill);
+}
+
+/// The hypervisor removes what hardware objected to, and the instruction is begun again; or it makes the access itself.
+Result<Translation> TwoDimensional::after_exits(LinearAddr address, Access access, Fault fault, Bill& bill) {
+  for (unsigned n = 0; n < kMostViolations; ++n) {
+    Translation emulated;
+    if (!resolve(fault, emulated, bill)) {
+      host_->stop_emulating();
+      return emulated;
+    }
+    const Result<Translation> t = tlb_.retranslate(address, access, bill);
+    if (t || !is_hypervisors(t.fault())) {
+      host_->stop_emulating();
+      return t;
+    }
+    fault = t.fault();
+  }
+  throw std::logic_error("a violation comes back however often the hypervisor answers it");
+}
+
+/// False: the access itself is the hypervisor's to make, at `emulated`.
+bool TwoDimensional::resolve(const Fault& fault, Translation& emulated, Bill& bill) {
+  const PhysAddr at(fault.address);
+  const bool table = fault.error & Fault::kOfTable, store = host_->wrote(fault);
+  const Backing backing = host_->reaches(at.value) ? guest_->back(at, store, bill) : Backing{};
+  const bool device = backing.kind == Backing::Kind::device;
+  exit(device ? Exit::mmio : fault.kind == Fault::Kind::misconfigured ? Exit::misconfiguration : Exit::violation, bill);
+  const bool lost = store && !device && !backing.writable;  // to ROM
+  if (table && (device || lost)) {
+    host_->emulate_table(at.value, device ? HostDimension::kNowhere : backing.address.value);
+    return true;
+  }
+  if (device || lost) {
+    emulated.address = device ? MachineAddr(at.value) : backing.address;
+    emulated.device = device;
+    emulated.stores_lost = lost;
+    emulated.tlb_hit = false;
+    emulated.rights = {true, !lost, true, false, false};
+    return false;
+  }
+  if (host_->map(*guest_, at, backing)) {
+    host_->forget(*guest_);
+    forget_combined(*guest_);
+    guest_->work(Exit::violation, invept_cycles_, bill);
+  }
+  return true;
+}
+
+Result<Translation> TwoDimensional::physical(PhysAddr address, Bill& bill) {
+  host_->serve(0);
+  for (unsigned n = 0; n < kMostViolations; ++n) {
+    // A load, also where reads of guest tables count as writes (29.3.5).
+    const Result<Leaf> leaf = host_->translate(address.value, Access{}, bill);
+    Translation t;
+    if (leaf) {
+      t.address = MachineAddr(leaf->address);
+      t.size = leaf->size;
+      return t;
+    }
+    if (!resolve(leaf.fault(), t, bill)) return t;
+  }
+  throw std::logic_error("a violation comes back however often the hypervisor answers it");
+}
+
+}  // namespace nestwalk::mmu

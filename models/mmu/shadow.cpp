@@ -1,0 +1,266 @@
+// Shadow paging: the hypervisor combines the guest's tables (linear to guest-physical) and its own map (guest-physical to
+// machine) into shadow tables, which the hardware walks natively. Reads per walk are those of the bare machine; every
+// change of an address space that the hypervisor must follow costs an exit. Adams and Agesen, ASPLOS 2006; the details are
+// those of KVM's shadow MMU (Linux, Documentation/virt/kvm/x86/mmu.rst).
+//
+// Left out: several virtual processors of one machine (a model belongs to one core and sees that core's stores only), and
+// stores of devices to tables in use. Hardware and hypervisor never disagree about MAXPHYADDR: the guest's is enforced by
+// the hypervisor's walk.
+#include <map>
+
+#include "mmu/model.h"
+#include "mmu/stage.h"
+#include "mmu/tlb_front.h"
+#include "models/mmu/shadow_space.h"
+
+namespace nestwalk::models {
+namespace {
+
+using namespace shadow;
+
+class Shadow final : public MmuModel {
+ public:
+  explicit Shadow(const ModelParts& parts)
+      : memory_(parts.memory),
+        linear_(machine_, parts.memory, parts.caches, parts.settings.section("pwc"), parts.seed + 1),
+        tlb_(linear_, parts) {
+    sim::Section section = parts.settings.section("shadow");
+    options_.declare(section);
+    section.field("vpid", vpids_, "TLB entries are tagged with the virtual machine; false: every exit flushes");
+  }
+
+  void set_paging(const PagingState& state, Bill& bill) override;
+  Result<Translation> translate(LinearAddr address, Access access, Bill& bill) override;
+  void invalidate(const Invalidation& what, Bill& bill) override;
+  Result<Translation> physical(PhysAddr address, Bill& bill) override;
+  Result<Translation> probe(LinearAddr address, Access access) const override;
+  void declare(sim::Stats& stats) override;
+
+  bool translates_unpaged() const override { return true; }
+  bool needs_guest() const override { return true; }
+  void enter(Guest& guest, Bill& bill) override;
+  void left(Guest&, Bill&) override {
+    if (!vpids_) tlb_.forget_all();
+  }
+  void forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) override;
+
+ private:
+  struct Machine {
+    Machine(Guest& guest, MachineMemory& memory, const Options& options, Counts& counts)
+        : space(guest, memory, options, counts) {}
+    ShadowSpace space;
+    bool entered = false;  ///< its registers have been set
+  };
+  static constexpr unsigned kTags = tlb::kVpids - 1;  // VPID 0 is the host's
+  unsigned vpid_of(const Guest& guest) const { return vpids_ ? 1 + guest.number() % kTags : 0; }
+  void leave(Exit why, Bill& bill);
+  void finish(Exit why, Bill& bill);
+  Result<Translation> serve(u64 linear, Access access, Fault fault, Bill& bill);
+  static Translation untagged(const Served& served);
+  template <class Value>
+  u64 sum(Value&& value) const;
+
+  MachineMemory& memory_;
+  MachineStage machine_;
+  LinearStage linear_;
+  TlbFront tlb_;
+  Options options_;
+  Counts counts_;
+  bool vpids_ = true;
+  std::map<unsigned, std::unique_ptr<Machine>> machines_;  ///< by Guest::number
+  const Guest* tagged_[tlb::kVpids] = {};                  ///< whose entries a VPID names
+  Machine* now_ = nullptr;
+  bool cr_exit_open_ = false;  ///< the flush of a MOV to CR may follow
+};
+
+// ---- exits
+// ---------------------------------------------------------------------------------------------------------------
+
+void Shadow::leave(Exit why, Bill& bill) {
+  now_->space.guest().exit(why, bill);
+  if (!vpids_) tlb_.forget_all();
+}
+
+/// Before the guest runs on: what was worked is paid, what must not stay cached goes.
+void Shadow::finish(Exit why, Bill& bill) {
+  ShadowSpace& space = now_->space;
+  Cycles work = space.take_work();
+  if (space.take_flush()) {
+    tlb_.forget_vpid(vpid_of(space.guest()));
+    work += options_.flush;
+    ++counts_.flushes;
+  }
+  space.guest().work(why, work, bill);
+}
+
+void Shadow::enter(Guest& guest, Bill&) {
+  std::unique_ptr<Machine>& m = machines_[guest.number()];
+  const unsigned vpid = vpid_of(guest);
+  if (!m || &m->space.guest() != &guest) m = std::make_unique<Machine>(guest, memory_, options_, counts_);
+  if (!vpids_)
+    tlb_.forget_all();
+  else if (tagged_[vpid] && tagged_[vpid] != &guest)
+    tlb_.forget_vpid(vpid);
+  tagged_[vpid] = &guest;
+  tlb_.set_vpid(vpid);
+  now_ = m.get();
+}
+
+// ---- registers
+// -----------------------------------------------------------------------------------------------------------
+
+namespace {
+
+/// Bits of CR0 and CR4 that the hypervisor owns: to change one is an exit.
+constexpr u64 kOwnedCr0 = cr0::pe | cr0::wp | cr0::nw | cr0::cd | cr0::pg;
+constexpr u64 kOwnedCr4 = cr4::pse | cr4::pae | cr4::pge | cr4::la57 | cr4::pcide | cr4::smep | cr4::smap;
+
+bool leaves(const PagingState& a, const PagingState& b) {
+  return ((a.cr0 ^ b.cr0) & kOwnedCr0) || ((a.cr4 ^ b.cr4) & kOwnedCr4) || a.cr3 != b.cr3;
+}
+
+}  // namespace
+
+void Shadow::set_paging(const PagingState& state, Bill& bill) {
+  if (!now_) return;  // the processor is reset before it is given a machine
+  ShadowSpace& space = now_->space;
+  const bool exits = now_->entered && leaves(space.paging(), state);
+  if (exits) leave(Exit::cr_access, bill);
+  cr_exit_open_ = exits;
+  now_->entered = state.cr0 != 0;  // before the processor's reset there is no register to change
+  space.set_paging(state, bill);
+  finish(Exit::cr_access, bill);
+  tlb_.set_paging(space.hardware());
+}
+
+void Shadow::invalidate(const Invalidation& what, Bill& bill) {
+  if (!now_) return;
+  Exit why = Exit::invlpg;
+  if (what.by_mov_cr) why = Exit::cr_access;
+  if (!what.by_mov_cr || !std::exchange(cr_exit_open_, false)) leave(why, bill);
+  now_->space.invalidate(what);
+  tlb_.invalidate(what, bill);
+  finish(why, bill);
+}
+
+// ---- accesses
+// ------------------------------------------------------------------------------------------------------------
+
+Result<Translation> Shadow::translate(LinearAddr address, Access access, Bill& bill) {
+  now_->space.settle(address.value);
+  Result<Translation> t = tlb_.translate(address, access, bill);
+  if (t || t.fault().kind != Fault::Kind::page_fault) return t;
+  return serve(t.fault().address, access, t.fault(), bill);
+}
+
+Result<Translation> Shadow::serve(u64 linear, Access access, Fault fault, Bill& bill) {
+  // A fill may be cut short only by what it recycles itself, and that leaves room for the next.
+  for (unsigned attempt = 0; attempt < 4; ++attempt) {
+    const Served served = now_->space.serve(linear, access, fault.error, bill);
+    leave(served.exit, bill);
+    finish(served.exit, bill);
+    if (served.kind == Served::Kind::faulted) return served.fault;
+    if (served.kind != Served::Kind::mapped) {
+      tlb_.set_paging(now_->space.hardware());  // the root may have gone with a table
+      return untagged(served);
+    }
+    Result<Translation> t = tlb_.retranslate(LinearAddr(linear), access, bill);
+    if (t || t.fault().kind != Fault::Kind::page_fault) return t;
+    fault = t.fault();
+  }
+  throw std::logic_error("shadow paging: a filled entry does not serve the access it was filled for");
+}
+
+Translation Shadow::untagged(const Served& served) {
+  Translation t;
+  t.address = MachineAddr(served.address);
+  t.tlb_hit = false;
+  t.device = served.kind == Served::Kind::device;
+  t.stores_lost = served.lost;
+  return t;
+}
+
+Result<Translation> Shadow::physical(PhysAddr address, Bill& bill) {
+  Translation t;
+  const Backing b = now_ ? now_->space.guest().back(address, false, bill) : Backing{};
+  t.device = b.kind == Backing::Kind::device;
+  t.address = t.device ? MachineAddr(address.value) : b.address;
+  return t;
+}
+
+Result<Translation> Shadow::probe(LinearAddr address, Access access) const {
+  Result<Translation> t = tlb_.probe(address, access);
+  if (t || t.fault().kind != Fault::Kind::page_fault) return t;
+  const ShadowSpace& space = now_->space;
+  const Result<Leaf> leaf = look_through(space.paging(), t.fault().address, access, space.guest(), memory_);
+  if (!leaf) return leaf.fault();
+  const Backing b = space.guest().look(PhysAddr(leaf->address));
+  Translation found;
+  found.device = b.kind == Backing::Kind::device;
+  found.address = found.device ? MachineAddr(leaf->address) : b.address;
+  found.tlb_hit = false;
+  return found;
+}
+
+void Shadow::forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) {
+  const auto it = machines_.find(guest.number());
+  if (it == machines_.end()) return;
+  ShadowSpace& space = it->second->space;
+  space.forget(first, bytes, bill);
+  bill.charge(Cause::vmm, space.take_work() + options_.flush);
+  space.take_flush();
+  ++counts_.flushes;
+  tlb_.forget_vpid(vpid_of(guest));
+  if (it->second.get() == now_ && now_->entered) tlb_.set_paging(space.hardware());
+}
+
+// ---- statistics
+// ----------------------------------------------------------------------------------------------------------
+
+template <class Value>
+u64 Shadow::sum(Value&& value) const {
+  u64 total = 0;
+  for (const auto& [number, m] : machines_) total += value(m->space);
+  return total;
+}
+
+void Shadow::declare(sim::Stats& stats) {
+  tlb_.declare(stats);
+  const auto pages = [this] { return sum([](const ShadowSpace& s) { return s.pages(); }); };
+  stats.counter("shadow.pages", pages, "pages", "shadow pages that exist");
+  stats.counter(
+      "shadow.table_bytes", [pages] { return pages() * kPageBytes; }, "bytes", "machine memory of shadow tables");
+  stats.counter(
+      "shadow.unsynced", [this] { return sum([](const ShadowSpace& s) { return s.unsynced(); }); }, "pages",
+      "shadow pages whose guest's tables may be written without a trap");
+  const auto row = [&](const char* name, const u64& value, const char* unit, const char* text) {
+    stats.counter(std::string("shadow.") + name, value, unit, text);
+  };
+  row("pages_made", counts_.pages_made, "pages", "shadow pages made");
+  row("pages_zapped", counts_.pages_zapped, "pages", "shadow pages freed again");
+  row("entries_made", counts_.entries_made, "entries", "shadow entries made, leaves and links");
+  row("entries_zapped", counts_.entries_zapped, "entries", "shadow entries removed");
+  row("prefetched", counts_.prefetched, "entries", "leaves made ahead of their fault");
+  row("updated", counts_.updated, "entries", "leaves made from what a trapped store wrote");
+  row("traces", counts_.traces, "frames", "times that a frame became write-protected because it holds a guest's table");
+  row("protected_entries", counts_.protected_entries, "entries", "leaves that lost their write right by it");
+  row("unsyncs", counts_.unsyncs, "pages", "lowest-level tables whose stores no longer trap until the guest flushes");
+  row("syncs", counts_.syncs, "pages", "tables compared with the guest's, entry by entry");
+  row("synced_entries", counts_.synced_entries, "entries", "entries that differed");
+  row("flooded", counts_.flooded, "pages", "shadow pages given up because the guest uses its table for something else");
+  row("recycled", counts_.recycled, "pages", "shadow pages given up for want of shadow memory");
+  row("roots_loaded", counts_.roots_loaded, "roots", "address spaces whose root was not among the recent ones");
+  row("roots_reused", counts_.roots_reused, "roots", "address spaces whose root was");
+  row("flushes", counts_.flushes, "flushes", "flushes of all that a VPID has cached, by the hypervisor");
+  row("mmio_cached", counts_.mmio_cached, "entries", "entries made that name a device register");
+  row("mmio_hits", counts_.mmio_hits, "accesses",
+      "device accesses found by such an entry, without a walk of the guest's tables");
+  row("waived_stores", counts_.waived_stores, "stores", "carried out by the hypervisor for CR0.WP = 0 under SMAP");
+}
+
+const RegisterModel registered(
+    "shadow", "shadow paging: the hypervisor keeps tables from linear to machine addresses, walked natively",
+    [](const ModelParts& parts) { return std::make_unique<Shadow>(parts); });
+
+}  // namespace
+}  // namespace nestwalk::models

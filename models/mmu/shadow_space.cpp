@@ -1,0 +1,245 @@
+#include "models/mmu/shadow_space.h"
+
+#include <algorithm>
+
+namespace nestwalk::models::shadow {
+
+void Options::declare(sim::Section s) {
+  s.field("variant", variant, {{"strict", Variant::strict}, {"unsync", Variant::unsync}},
+          "strict: every store to a guest's table traps; unsync: lowest-level tables may be written freely until the guest "
+          "flushes, as in KVM");
+  s.field("on_write", on_write, {{"zap", OnWrite::zap}, {"update", OnWrite::update}},
+          "what a trapped store does to the entries it changes: forget them, or fill them from the new value");
+  s.field("prefetch", prefetch, {0, 512, "entries"},
+          "a hidden fault fills what it can of the aligned group of so many entries; 0 or 1: the faulting one only");
+  s.field("flood", flood, {0, 255, "stores"},
+          "a traced table that is written so often without serving a fault is no longer shadowed; 0: it stays");
+  s.field("memory", memory, {64 << 10, u64{1} << 36, "bytes"},
+          "shadow tables of one virtual machine; beyond it the least recently used page is recycled");
+  s.field("roots", roots, {0, 64, "roots"}, "former roots that are kept besides the present one");
+  constexpr u64 most = 1'000'000;
+  sim::Section cost = s.child("cost");
+  cost.field("walk_read", walk_read, {0, most, "cycles"}, "reading or marking one entry of the guest's tables in software");
+  cost.field("entry", entry, {0, most, "cycles"}, "making a shadow entry, with its place in the reverse map");
+  cost.field("page", page, {0, most, "cycles"}, "allocating, clearing and hashing a shadow page");
+  cost.field("zap", zap, {0, most, "cycles"}, "removing a shadow entry, or its write right");
+  cost.field("sync", sync, {0, most, "cycles"}, "comparing one entry with the guest's");
+  cost.field("root", root, {0, most, "cycles"}, "looking up a root that is not among the recent ones");
+  cost.field("flush", flush, {0, most, "cycles"}, "INVVPID of one context");
+}
+
+ShadowSpace::ShadowSpace(Guest& guest, MachineMemory& memory, const Options& options, Counts& counts)
+    : guest_(guest), memory_(memory), options_(options), counts_(counts), pages_(guest, memory, counts) {}
+
+// ---- roots
+// ---------------------------------------------------------------------------------------------------------------
+
+Role ShadowSpace::base_role() const {
+  Role r;
+  r.mode = mode_;
+  if (mode_ == PagingMode::off) return r;
+  r.nxe = rules_.nxe;
+  r.pse = rules_.pse;
+  r.waives = !rules_.write_protect;
+  r.smep_waived = r.waives && rules_.smep;
+  r.smap_waived = r.waives && guards_user_pages();
+  return r;
+}
+
+unsigned ShadowSpace::top_level() const {
+  return mode_ == PagingMode::five_level ? 5 : mode_ == PagingMode::four_level ? 4 : 2;
+}
+
+void ShadowSpace::set_paging(const PagingState& state, Bill& bill) {
+  const Role before = role_;
+  const bool first = roots_.empty();
+  state_ = state;
+  mode_ = mode_of(state);
+  rules_ = Rules::of(state);
+  role_ = base_role();
+  if (!first && before != role_) flush_ = true;
+
+  Shadowed wanted;
+  if (mode_ != PagingMode::off) wanted.cr3 = state.cr3;
+  if (mode_ == PagingMode::pae) std::copy(state.pdpte, state.pdpte + 4, wanted.pdpte);
+  wanted.role = role_;
+  const auto same = [&](const Shadowed& s) {
+    return s.cr3 == wanted.cr3 && std::equal(s.pdpte, s.pdpte + 4, wanted.pdpte) && s.role == wanted.role;
+  };
+  if (!first && same(roots_.front())) return point_hardware();
+  const auto known = std::find_if(roots_.begin(), roots_.end(), same);
+  if (known != roots_.end()) {
+    std::rotate(roots_.begin(), known, known + 1);
+    ++counts_.roots_reused;
+    for (const u32 id : roots_.front().page)
+      if (id != kNone) pages_.use(id);
+  } else {
+    make_room(4);
+    roots_.insert(roots_.begin(), wanted);
+    load_root(bill);
+    if (roots_.size() > options_.roots + 1) drop_root(roots_.size() - 1);
+  }
+  sync_reachable();
+  point_hardware();
+}
+
+/// Finds or makes the top pages of the present root.
+void ShadowSpace::load_root(Bill& bill) {
+  root_lost_ = false;
+  ++counts_.roots_loaded;
+  work_ += options_.root;
+  Role r = role_;
+  r.level = static_cast<u8>(top_level());
+  const auto take = [&](unsigned n, u64 gfn) {
+    const u32 id = get_page(gfn, r, bill);
+    Shadowed& root = roots_.front();
+    root.page[n] = id;
+    ++pages_.page(id).pins;
+  };
+  const Shadowed wanted = roots_.front();
+  switch (mode_) {
+    case PagingMode::four_level:
+    case PagingMode::five_level: return take(0, (wanted.cr3 & LinearFormat::kAddress) >> kPageShift);
+    case PagingMode::pae:
+      for (unsigned n = 0; n < 4; ++n)
+        if (LinearFormat::present(wanted.pdpte[n])) take(n, (wanted.pdpte[n] & LinearFormat::kAddress) >> kPageShift);
+      return;
+    case PagingMode::legacy32:
+      for (unsigned n = 0; n < 4; ++n) r.quadrant = static_cast<u8>(n), take(n, static_cast<u32>(wanted.cr3) >> kPageShift);
+      return;
+    case PagingMode::off:
+      r.direct = true;
+      for (unsigned n = 0; n < 4; ++n) take(n, u64{n} << 18);
+      return;
+  }
+}
+
+void ShadowSpace::drop_root(std::size_t n) {
+  for (const u32 id : roots_[n].page)
+    if (id != kNone) --pages_.page(id).pins;
+  roots_.erase(roots_.begin() + static_cast<std::ptrdiff_t>(n));
+}
+
+void ShadowSpace::point_hardware() {
+  const Shadowed& root = roots_.front();
+  const bool paged = mode_ != PagingMode::off, wide = top_level() > 2;
+  PagingState h;
+  h.cr0 = cr0::pe | cr0::pg | cr0::wp;
+  h.cr4 = cr4::pae;
+  if (paged) h.cr4 |= state_.cr4 & (cr4::pge | cr4::smep | cr4::smap);
+  h.efer = efer::nxe;
+  h.ac = state_.ac;
+  h.physical_width = kHardwareWidth;
+  h.gigabyte_pages = state_.gigabyte_pages;
+  if (wide) {
+    h.cr4 |= state_.cr4 & (cr4::pcide | cr4::la57 | cr4::pke);
+    h.pkru = state_.pkru;
+    h.efer |= efer::lme | efer::lma;
+    h.cr3 = pages_.page(root.page[0]).frame.value | pcid_of(state_);
+  } else {
+    for (unsigned n = 0; n < 4; ++n)
+      if (root.page[n] != kNone) h.pdpte[n] = pages_.page(root.page[n]).frame.value | LinearFormat::kPresent;
+  }
+  hardware_ = h;
+}
+
+u32 ShadowSpace::root_page(u64 linear) const { return roots_.front().page[top_level() > 2 ? 0 : (linear >> 30) & 3]; }
+
+/// Whether the present root leads to the page.
+bool ShadowSpace::reaches(u32 id) const {
+  const Shadowed& root = roots_.front();
+  if (std::find(root.page, root.page + 4, id) != root.page + 4) return true;
+  const ShadowPage& p = pages_.page(id);
+  for (u32 s = p.parents; s != kNone; s = pages_.page(s >> 9).next[s & 511])
+    if (reaches(ShadowPages::page_of(s))) return true;
+  return false;
+}
+
+// ---- pages
+// ---------------------------------------------------------------------------------------------------------------
+
+void ShadowSpace::clear(u32 slot) {
+  // The guest's own flush need not reach what hangs below an upper entry, or all the pieces of a larger page.
+  if (pages_.page(ShadowPages::page_of(slot)).role.level > 1 || pages_.page(ShadowPages::page_of(slot)).role.direct)
+    flush_ = true;
+  pages_.clear(slot);
+  work_ += options_.zap;
+}
+
+void ShadowSpace::zap(u32 id) {
+  if (pages_.page(id).pins)
+    for (std::size_t n = roots_.size(); n-- > 0;)
+      if (std::find(roots_[n].page, roots_[n].page + 4, id) != roots_[n].page + 4) {
+        if (n) {
+          drop_root(n);
+          continue;
+        }
+        for (u32& page : roots_[0].page)
+          if (page != kNone) --pages_.page(std::exchange(page, kNone)).pins;
+        root_lost_ = true;
+      }
+  work_ += options_.zap * pages_.page(id).present;
+  pages_.zap(id);
+  flush_ = true;
+}
+
+/// Recycles until so many pages may be made; the present root stays.
+void ShadowSpace::make_room(u64 wanted) {
+  const u64 limit = options_.memory >> kPageShift;
+  const auto is_present_root = [&](u32 id) {
+    return !roots_.empty() && std::find(roots_[0].page, roots_[0].page + 4, id) != roots_[0].page + 4;
+  };
+  for (u32 id = pages_.oldest(); id != kNone && pages_.live() + wanted > limit;) {
+    const u32 after = pages_.newer_than(id);
+    if (!is_present_root(id)) {
+      zap(id);
+      ++counts_.recycled;
+    }
+    id = after;
+  }
+}
+
+u32 ShadowSpace::get_page(u64 gfn, const Role& role, Bill& bill) {
+  u32 id = pages_.find(gfn, role);
+  if (id != kNone) {
+    pages_.use(id);
+    pages_.page(id).writes = 0;
+    if (pages_.page(id).unsync) sync_page(id);
+    return id;
+  }
+  id = pages_.make(gfn, role);
+  work_ += options_.page;
+  if (role.direct) return id;
+  if (role.level > 1) {
+    // What was a lowest-level table has become an upper one, which is never left unsynchronized.
+    std::vector<u32> unsynced;
+    pages_.for_each_of(gfn, [&](u32 other) {
+      if (pages_.page(other).unsync) unsynced.push_back(other);
+    });
+    for (const u32 other : unsynced) zap(other);
+  }
+  protect(gfn);
+  return id;
+}
+
+void ShadowSpace::protect(u64 gfn) {
+  const unsigned n = pages_.protect(gfn);
+  work_ += options_.zap * n;
+  flush_ |= n != 0;
+}
+
+void ShadowSpace::forget(PhysAddr first, u64 bytes, Bill& bill) {
+  for (const u64 gfn : pages_.known_within(first.value >> kPageShift, (bytes + kPageMask) >> kPageShift)) {
+    work_ += options_.zap * pages_.drop(gfn);
+    std::vector<u32> tables;
+    pages_.for_each_of(gfn, [&](u32 id) {
+      if (!pages_.page(id).role.direct) tables.push_back(id);
+    });
+    for (const u32 id : tables) zap(id);
+  }
+  pending_ = {};
+  flush_ = true;
+  if (root_lost_) load_root(bill), point_hardware();
+}
+
+}  // namespace nestwalk::models::shadow

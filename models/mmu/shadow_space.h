@@ -1,0 +1,158 @@
+// One virtual machine under shadow paging: the shadow tables of its address spaces and what the hypervisor does to keep
+// them what a TLB of the guest's might be: lazy fill at faults, traces on the guest's tables, unsynchronized leaf tables,
+// roots. The scheme is KVM's shadow MMU (Documentation/virt/kvm/x86/mmu.rst); the terms true fault, hidden fault and trace
+// are Adams's and Agesen's (ASPLOS 2006).
+#pragma once
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "models/mmu/shadow_pages.h"
+#include "models/mmu/shadow_walk.h"
+#include "sim/settings.h"
+
+namespace nestwalk::models::shadow {
+
+struct Options {
+  enum class Variant : u8 { strict, unsync };
+  enum class OnWrite : u8 { zap, update };
+  Variant variant = Variant::unsync;
+  OnWrite on_write = OnWrite::zap;
+  u64 prefetch = 8;      ///< entries of the aligned group around a faulting one
+  u64 flood = 3;         ///< stores without a fault between them after which a table is taken for something else; 0: never
+  u64 memory = 8 << 20;  ///< bytes of shadow tables per virtual machine
+  u64 roots = 3;         ///< former roots kept
+  u64 walk_read = 60, entry = 150, page = 1000, zap = 60, sync = 4, root = 300, flush = 200;  ///< cycles of work
+
+  void declare(sim::Section section);
+};
+
+/// What became of an access that the hardware refused.
+struct Served {
+  enum class Kind : u8 {
+    mapped,   ///< the shadow serves it now: walk again
+    faulted,  ///< the guest's tables forbid it
+    direct,   ///< the hypervisor carries it out at `address`
+    device,   ///< there is a device register at the guest-physical `address`
+  };
+  Kind kind = Kind::mapped;
+  Exit exit = Exit::hidden_fault;
+  u64 address = 0;
+  Fault fault{};
+  bool lost = false;  ///< direct: of a store nothing is to remain
+};
+
+class ShadowSpace {
+ public:
+  ShadowSpace(Guest& guest, MachineMemory& memory, const Options& options, Counts& counts);
+
+  Guest& guest() const { return guest_; }
+  /// The guest's registers. Turns to the shadow of its tables, synchronized; true: the hardware's rules differ so much that
+  /// nothing in its TLBs holds any more.
+  void set_paging(const PagingState& state, Bill& bill);
+  const PagingState& paging() const { return state_; }
+  /// The registers that make the hardware walk the shadow.
+  const PagingState& hardware() const { return hardware_; }
+
+  Served serve(u64 linear, Access access, u32 error, Bill& bill);
+  /// The shadow's part of an invalidation: entries that the guest may have changed unheard.
+  void invalidate(const Invalidation& what);
+  /// See MmuModel::forget.
+  void forget(PhysAddr first, u64 bytes, Bill& bill);
+  /// A store that traps is carried out after the model has answered; then its entries may be filled from what it wrote.
+  void settle(u64 linear) {
+    if (pending_.bytes && pending_.end != linear) fill_pending();
+  }
+
+  u64 pages() const { return pages_.live(); }
+  u64 unsynced() const { return pages_.unsynced().size(); }
+  Cycles take_work() { return std::exchange(work_, 0); }
+  bool take_flush() { return std::exchange(flush_, false); }
+
+ private:
+  struct Shadowed {  ///< a root
+    u64 cr3 = 0, pdpte[4] = {};
+    Role role;
+    u32 page[4] = {kNone, kNone, kNone, kNone};
+  };
+  /// What the walk of the guest's tables found, and the backing of the page.
+  struct Guided {
+    Leaf leaf;
+    u64 entry[6] = {};
+    Backing backing;
+    u64 gfn = 0;          ///< of the 4K around the address
+    bool global = false;  ///< G of the leaf, whatever CR4.PGE
+    bool waived = false;  ///< a supervisor's store that only CR0.WP = 0 allows
+  };
+
+  // roots (shadow_space.cpp)
+  Role base_role() const;
+  /// A supervisor's access to a user's page may be refused because it is one: by SMAP, or by a protection key.
+  bool guards_user_pages() const { return state_.cr4 & (cr4::smap | cr4::pke); }
+  unsigned top_level() const;
+  void load_root(Bill& bill);
+  void drop_root(std::size_t n);
+  void point_hardware();
+  u32 root_page(u64 linear) const;
+  bool reaches(u32 id) const;
+
+  // pages
+  u32 get_page(u64 gfn, const Role& role, Bill& bill);
+  void zap(u32 id);
+  void make_room(u64 wanted);
+  void clear(u32 slot);
+
+  // faults (shadow_fault.cpp)
+  template <class F>
+  Result<Guided> walk_guest(u64 linear, Access access, Bill& bill);
+  Result<Guided> walk_any(u64 linear, Access access, Bill& bill);
+  std::optional<Served> serve_known_device(u64 linear, Access access);
+  Served serve_store_to_table(const Guided& g, Access access, u64 linear);
+  void build(u64 linear, const Guided& g, Bill& bill);
+  unsigned target_level(const Guided& g) const;
+  u32 child_for(u32 slot, unsigned level, u64 linear, u8 rights, const Guided& g, Bill& bill);
+  u64 leaf_value(const Guided& g, unsigned level) const;
+  void map(u32 slot, u64 value, u64 gfn);
+  void remember_device(u64 linear, const Guided& g, Bill& bill);
+  u32 leaf_slot(u64 linear) const;
+  bool try_unsync(u64 gfn);
+
+  // synchronization (shadow_sync.cpp)
+  bool fill(u32 id, u64 index);
+  template <class F>
+  bool fill_from(u32 id, u64 index);
+  void fill_around(u32 slot);
+  void fill_pending();
+  void table_written(u64 gfn, unsigned offset, unsigned bytes);
+  bool is_flood(ShadowPage& p, unsigned offset, unsigned bytes) const;
+  void sync_reachable();
+  void sync_page(u32 id);
+  bool sync_entry(u32 id, u64 index);
+  template <class F>
+  bool sync_entry_from(u32 id, u64 index);
+  void sync_linear(u64 linear);
+  u64 table_entry_address(const ShadowPage& p, u64 index, unsigned entry_bytes) const;
+  void protect(u64 gfn);
+
+  Guest& guest_;
+  MachineMemory& memory_;
+  const Options& options_;
+  Counts& counts_;
+  ShadowPages pages_;
+  PagingState state_, hardware_;
+  Rules rules_;
+  PagingMode mode_ = PagingMode::off;
+  Role role_;
+  std::vector<Shadowed> roots_;  ///< the first is the hardware's
+  bool root_lost_ = false;
+  struct Pending {
+    u64 gfn = 0, end = 0;
+    unsigned offset = 0, bytes = 0;
+  } pending_;
+  std::vector<u32> touched_;  ///< for lists of pages, kept so as not to allocate
+  Cycles work_ = 0;
+  bool flush_ = false;
+};
+
+}  // namespace nestwalk::models::shadow

@@ -92,10 +92,8 @@ Block* Blocks::keep(Cpu& cpu, Block::Owner block, const Place& at) {
   Block* b = block.get();
   auto& memory = cpu.port.memory();
   for (const u8* host : {at.host, b->second}) {
-    if (!host) continue;
-    const MachineAddr machine = memory.machine_of(host);
-    if (memory.holds_code(machine)) continue;
-    memory.mark_code(machine, true);
+    if (!host || knows(page_of(host))) continue;
+    memory.mark_code(memory.machine_of(host), true);
     cpu.port.forget_stores();
   }
   if (b->second) tails_[page_of(b->second)].push_back(page_of(at.host));
@@ -125,10 +123,9 @@ Block* Blocks::capped(Cpu& cpu, const Place& at, unsigned limit) {
   // It must die like any other when its bytes change, so it lives among the others, but in no slot.
   capped_.reset();
   const u64 first = page_of(at.host);
-  auto& memory = cpu.port.memory();
-  const MachineAddr machine = memory.machine_of(at.host);
-  if (!memory.holds_code(machine)) {
-    memory.mark_code(machine, true);
+  if (!knows(first)) {
+    auto& memory = cpu.port.memory();
+    memory.mark_code(memory.machine_of(at.host), true);
     cpu.port.forget_stores();
     pages_[first];
   }
@@ -177,8 +174,8 @@ void Blocks::written(const u8* host, unsigned bytes, Cpu& cpu) {
     for (const u64 first : t->second) drop_if_touched(first, begin, end);
   // A page without blocks is ordinary data again.
   const auto it = pages_.find(page);
-  if ((it == pages_.end() || it->second.empty()) && !tails_.contains(page)) {
-    if (it != pages_.end()) pages_.erase(it);
+  if (it != pages_.end() && it->second.empty() && !tails_.contains(page)) {
+    pages_.erase(it);
     cpu.port.memory().mark_code(cpu.port.memory().machine_of(host), false);
   }
 }

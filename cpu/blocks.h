@@ -71,6 +71,8 @@ class Blocks {
   using Page = std::vector<Block::Owner>;
 
   static unsigned slot_of(u64 rip) { return static_cast<unsigned>((rip ^ (rip >> 15)) & (kSlots - 1)); }
+  /// Whether this processor has marked the page as holding code of its.
+  bool knows(u64 page) const { return pages_.contains(page) || tails_.contains(page); }
   Block::Owner build(Cpu& cpu, const Place& at, unsigned limit);
   Block::Owner build_crossing(Cpu& cpu, const Place& at, const u8* second);
   void add(Cpu& cpu, Insn insn);

@@ -25,10 +25,12 @@ bool contains(const char* name, const char* part) { return std::string_view(name
 }  // namespace
 
 Class class_of(const Insn& i) {
-  const std::string_view name = name_of(i.op);
+  std::string_view name = name_of(i.op);
+  const bool vector = has_vector(i);
+  if (vector && i.has(Insn::kVex)) name.remove_prefix(1);  // VADDPS is as ADDPS
   if (i.has(Insn::kLock)) return Class::atomic;
-  if (name == "IN" || name == "OUT" || name.starts_with("INS") || name.starts_with("OUTS")) return Class::io;
-  if (has_vector(i) || has_x87_name(name.data())) {
+  if (!vector && (name == "IN" || name == "OUT" || name.starts_with("INS") || name.starts_with("OUTS"))) return Class::io;
+  if (vector || has_x87_name(name.data())) {
     if (contains(name.data(), "DIV") || contains(name.data(), "SQRT")) return Class::fp_divide;
     if (has_x87_name(name.data())) return Class::fp;
     const bool fp = name.ends_with("PS") || name.ends_with("PD") || name.ends_with("SS") || name.ends_with("SD");

@@ -143,11 +143,16 @@ void Host::declare() {
       return n;
     };
   };
-  for (const char* name : {"instructions", "cycles"})
-    stats_.counter(name, sum(name), name, std::string(name) + " of all machines together");
+  stats_.counter("instructions", sum("instructions"), "instructions", "instructions of all machines together");
+  stats_.counter("cycles", [this] { return core_cycles(); }, "cycles", "time of all cores together");
   for (unsigned c = 0; c < kCauses; ++c) {
-    const std::string name = std::string("cycles.") + name_of(static_cast<Cause>(c));
-    stats_.counter(name, sum(name), "cycles", describe(static_cast<Cause>(c)));
+    const auto cause = static_cast<Cause>(c);
+    const std::string name = std::string("cycles.") + name_of(cause);
+    if (cause == Cause::away) continue;  // to a machine, not to a core
+    if (cause == Cause::idle)
+      stats_.counter(name, [this] { return core_cycles() - busy_cycles(); }, "cycles", "no machine had anything to do");
+    else
+      stats_.counter(name, sum(name), "cycles", describe(cause));
   }
   stats_.counter(
       "host.world_switches", [this] {
@@ -176,11 +181,29 @@ void Host::declare() {
   }
 }
 
+Cycles Host::core_cycles() const {
+  Cycles n = 0;
+  for (const Physical& p : cores_) n += p.now;
+  return n;
+}
+
+/// What the machines did on the cores: all of their time but what they slept or waited.
+Cycles Host::busy_cycles() const {
+  Cycles n = 0;
+  for (const auto& t : tenants_) {
+    const sim::Stats& s = t->machine->stats();
+    n += s.value_now("cycles") - s.value_now("cycles.away") - s.value_now("cycles.idle");
+  }
+  return n;
+}
+
 void Host::load() {
   for (auto& t : tenants_) {
     enter(cores_[t->core], *t, false);
     try {
       t->machine->load(t->images);
+    } catch (const boot::BootError& e) {
+      throw boot::BootError(t->name.empty() ? e.what() : fmt::format("vm.{}: {}", t->name, e.what()));
     } catch (const vmm::OutOfMemory&) {
       throw sim::ConfigError(fmt::format("host.memory: too little is left to load {}", t->name.empty() ? "the guest" : "vm." + t->name));
     }

@@ -87,6 +87,8 @@ class Host {
   void build(Tenant& tenant, sim::Settings& settings);
   void declare();
 
+  Cycles core_cycles() const;
+  Cycles busy_cycles() const;
   bool is_ready(const Tenant& t, Cycles now) const;
   Tenant* choose(Physical& p);
   bool rest(Physical& p);

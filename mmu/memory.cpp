@@ -110,7 +110,7 @@ bool MachineMemory::holds_code(MachineAddr a) const {
 
 void MachineMemory::mark_code(MachineAddr a, bool on) {
   if (!find(a)) return;
-  code_[static_cast<std::size_t>(last_ - ranges_.data())][(a.value - last_->begin) >> kPageShift] = on;
+  code_[static_cast<std::size_t>(last_ - ranges_.data())][(a.value - last_->begin) >> kPageShift] += on ? 1 : -1;
 }
 
 }  // namespace nestwalk::mmu

@@ -75,6 +75,7 @@ class MachineMemory final : public PhysicalMemory {
 
   /// Pages that hold decoded code, of any of the listeners.
   bool holds_code(MachineAddr a) const;
+  /// Each processor marks a page once, and takes its mark back.
   void mark_code(MachineAddr a, bool on);
   void add_code_listener(CodeListener* l) { listeners_.push_back(l); }
   void remove_code_listener(CodeListener* l) { std::erase(listeners_, l); }
@@ -86,7 +87,7 @@ class MachineMemory final : public PhysicalMemory {
   u8* find(MachineAddr a) const;
 
   std::vector<Range> ranges_;
-  std::vector<std::vector<u8>> code_;  ///< per range, a byte per page
+  std::vector<std::vector<u16>> code_;  ///< per range and page: processors that hold blocks of it
   mutable const Range* last_;
   std::vector<CodeListener*> listeners_;
 };

@@ -201,7 +201,9 @@ u64 Port::load_physical(PhysAddr a) {
 }
 
 Result<Done> Port::resolve(LinearAddr a, unsigned bytes, Access access, Place& first, Place& second) {
-  if (checks_alignment_ && !access.implicit && std::has_single_bit(bytes) && (a.value & (bytes - 1)))
+  // Wider operands are those of vector instructions, which check for themselves or not at all (SDM vol. 2, 2.4).
+  const bool checked = checks_alignment_ && !access.implicit && bytes <= 8 && std::has_single_bit(bytes);
+  if (checked && (a.value & (bytes - 1)))
     return Fault{Fault::Kind::alignment, 0, a.value};
   const unsigned here = static_cast<unsigned>(std::min<u64>(bytes, kPageBytes - a.page_offset()));
   auto r = translate(a, here, access);

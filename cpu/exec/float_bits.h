@@ -48,11 +48,8 @@ inline constexpr u32 overflow = 8, underflow = 16, precision = 32;
 /// The upper part of a significand, its last `dropped` bits rounded away; tells whether they were zero.
 inline u128 round_away(u128 v, unsigned dropped, bool negative, unsigned mode, bool& inexact) {
   if (!dropped) return v;
-  if (dropped >= 128) {  // all of it is less than half a unit
-    inexact |= v != 0;
-    return v && mode == (negative ? 1u : 2u);
-  }
-  const u128 kept = v >> dropped, rest = v & ((u128{1} << dropped) - 1), half = u128{1} << (dropped - 1);
+  if (dropped > 128) v = v != 0, dropped = 128;  // something below half a unit
+  const u128 kept = dropped < 128 ? v >> dropped : 0, half = u128{1} << (dropped - 1), rest = v - (kept << (dropped & 127));
   if (!rest) return kept;
   inexact = true;
   const bool up = mode == 0 ? rest > half || (rest == half && (kept & 1)) : mode == (negative ? 1u : 2u);

@@ -146,9 +146,14 @@ F80 rounded(const Environment& env, const Exact& x, u16& status) {
 
 Exact exactly(Quad q, int scale = 0, Exact::Trace trace = Exact::none) { return {q < 0, magnitude(q), scale, trace}; }
 
-/// The status word that an instruction starts from: conditions as they were, C1 and C2 clear.
-u16 begin(const Environment& env) { return static_cast<u16>(env.status & ~(fsw::c1 | fsw::c2)); }
-u16 begin(const Environment& env, const Finite& a) { return static_cast<u16>(begin(env) | (a.denormal ? fsw::de : 0)); }
+/// The status word that an instruction starts from: conditions as they were but for C1.
+u16 begin(const Environment& env) { return static_cast<u16>(env.status & ~fsw::c1); }
+/// With a denormal operand reported, which stops the instruction if it is unmasked.
+Outcome begin(const Environment& env, bool denormal, bool& goes_on) {
+  Outcome o{{}, {}, static_cast<u16>(begin(env) | (denormal ? fsw::de : 0))};
+  goes_on = !denormal || (env.control & fsw::de);
+  return o;
+}
 
 // ---- series ------------------------------------------------------------------------------------------------------------
 
@@ -269,6 +274,13 @@ Exact tangent_exactly(const Finite& x) {
 /// Zeros, infinities, NaNs, unsupported encodings and arguments from 2^63 on: defined by the manual to the bit.
 bool is_ordinary_angle(const F80& a) { return is_finite(a) && (a.sign_exponent & 0x7fff) < 16383 + 63; }
 
+/// C2 clear: the argument is in range.
+Outcome begin_angle(const Environment& env, const Finite& x, bool& goes_on) {
+  Outcome o = begin(env, x.denormal, goes_on);
+  o.status &= static_cast<u16>(~fsw::c2);
+  return o;
+}
+
 // ---- arctangent --------------------------------------------------------------------------------------------------------
 
 /// arctan(y / x) for y and x above 0, with the quadrants of a negative x; y and x finite.
@@ -318,7 +330,9 @@ F80 product(const Environment& env, const Finite& y, Quad logarithm, int scale, 
 Outcome sine(const Environment& env, const F80& a) {
   if (!is_ordinary_angle(a)) return host::sine(env, a);
   const Finite x = finite(a);
-  Outcome o{{}, {}, begin(env, x)};
+  bool goes_on;
+  Outcome o = begin_angle(env, x, goes_on);
+  if (!goes_on) return o;
   o.value = rounded(env, sine_exactly(x), o.status);
   return o;
 }
@@ -326,7 +340,9 @@ Outcome sine(const Environment& env, const F80& a) {
 Outcome cosine(const Environment& env, const F80& a) {
   if (!is_ordinary_angle(a)) return host::cosine(env, a);
   const Finite x = finite(a);
-  Outcome o{{}, {}, begin(env, x)};
+  bool goes_on;
+  Outcome o = begin_angle(env, x, goes_on);
+  if (!goes_on) return o;
   o.value = rounded(env, cosine_exactly(x), o.status);
   return o;
 }
@@ -334,7 +350,9 @@ Outcome cosine(const Environment& env, const F80& a) {
 Outcome sine_cosine(const Environment& env, const F80& a) {
   if (!is_ordinary_angle(a)) return host::sine_cosine(env, a);
   const Finite x = finite(a);
-  Outcome o{{}, {}, begin(env, x)};
+  bool goes_on;
+  Outcome o = begin_angle(env, x, goes_on);
+  if (!goes_on) return o;
   o.second = rounded(env, sine_exactly(x), o.status);
   o.value = rounded(env, cosine_exactly(x), o.status);
   return o;
@@ -343,7 +361,10 @@ Outcome sine_cosine(const Environment& env, const F80& a) {
 Outcome tangent(const Environment& env, const F80& a) {
   if (!is_ordinary_angle(a)) return host::tangent(env, a);
   const Finite x = finite(a);
-  Outcome o{packed(false, kLeading, 0), {}, begin(env, x)};
+  bool goes_on;
+  Outcome o = begin_angle(env, x, goes_on);
+  if (!goes_on) return o;
+  o.value = packed(false, kLeading, 0);
   o.second = rounded(env, tangent_exactly(x), o.status);
   return o;
 }
@@ -351,8 +372,10 @@ Outcome tangent(const Environment& env, const F80& a) {
 Outcome arctangent(const Environment& env, const F80& a, const F80& b) {
   const auto number = [](const F80& v) { return is_finite(v) || is_zero(v) || is_infinite(v); };
   if (!number(a) || !number(b)) return host::arctangent(env, a, b);
-  Outcome o{{}, {}, begin(env)};
-  if ((is_finite(a) && finite(a).denormal) || (is_finite(b) && finite(b).denormal)) o.status |= fsw::de;
+  const bool denormal = (is_finite(a) && finite(a).denormal) || (is_finite(b) && finite(b).denormal);
+  bool goes_on;
+  Outcome o = begin(env, denormal, goes_on);
+  if (!goes_on) return o;
   if (is_finite(a) && is_finite(b)) {
     o.value = rounded(env, arctangent_exactly(finite(b), finite(a)), o.status);
   } else if (is_infinite(a) && is_infinite(b)) {
@@ -369,7 +392,9 @@ Outcome power_of_two(const Environment& env, const F80& a) {
   if (is_infinite(a)) return {is_negative(a) ? packed(true, kLeading, 0) : a, {}, begin(env)};
   if (!is_finite(a)) return host::power_of_two(env, a);
   const Finite x = finite(a);
-  Outcome o{{}, {}, begin(env, x)};
+  bool goes_on;
+  Outcome o = begin(env, x.denormal, goes_on);
+  if (!goes_on) return o;
   const bool at_most_1 = x.exponent < 0 || (x.exponent == 0 && x.significand == kLeading);
   if (!at_most_1) {
     o.value = a;
@@ -387,8 +412,9 @@ Outcome power_of_two(const Environment& env, const F80& a) {
 Outcome y_log2_x(const Environment& env, const F80& a, const F80& b) {
   if (!is_finite(a) || !is_finite(b) || is_negative(a)) return host::y_log2_x(env, a, b);
   const Finite x = finite(a), y = finite(b);
-  Outcome o{{}, {}, begin(env, x)};
-  if (y.denormal) o.status |= fsw::de;
+  bool goes_on;
+  Outcome o = begin(env, x.denormal || y.denormal, goes_on);
+  if (!goes_on) return o;
   o.value = product(env, y, log2_of(x.fraction(), x.exponent), 0, o.status);
   return o;
 }
@@ -396,8 +422,9 @@ Outcome y_log2_x(const Environment& env, const F80& a, const F80& b) {
 Outcome y_log2_x_plus_1(const Environment& env, const F80& a, const F80& b) {
   if (!is_finite(a) || !is_finite(b)) return host::y_log2_x_plus_1(env, a, b);
   const Finite x = finite(a), y = finite(b);
-  Outcome o{{}, {}, begin(env, x)};
-  if (y.denormal) o.status |= fsw::de;
+  bool goes_on;
+  Outcome o = begin(env, x.denormal || y.denormal, goes_on);
+  if (!goes_on) return o;
   // The manual defines |x| < 1 - sqrt(1/2). Beyond, the function simply goes on; below its domain it gives back x.
   if (x.negative && x.exponent >= 0) {
     o.value = a;

@@ -324,6 +324,16 @@ void store_extended(Cpu& c, const Insn& i) {
       },
       [&](const F80& m) { c.store<Bytes10>(i, image_of(m)); });
 }
+/// D9 D8+i, an FSTP that does not check for an empty ST(0): what is empty stays so, and nothing is raised.
+void store_unchecked(Cpu& c, const Insn& i) {
+  X87Work f(c, i);
+  f.operands_ready();
+  f.conditions(fsw::c1, 0);
+  const bool empty = f.empty(0);
+  f.set(i.reg[0], f.st(0));
+  if (empty) f.free(i.reg[0]);
+  f.pop();
+}
 template <bool pops>
 void store_register(Cpu& c, const Insn& i) {
   X87Work f(c, i);
@@ -468,6 +478,7 @@ Handler bind_fldlg2(const Insn&) { return then_next<load_constant<host::log10_2>
 Handler bind_fldln2(const Insn&) { return then_next<load_constant<host::ln_2>>; }
 Handler bind_fst(const Insn& i) { return bind_store<false>(i); }
 Handler bind_fstp(const Insn& i) { return bind_store<true>(i); }
+Handler bind_fstpnce(const Insn&) { return then_next<store_unchecked>; }
 Handler bind_fist(const Insn& i) { return bind_store_integer<false>(i); }
 Handler bind_fistp(const Insn& i) { return bind_store_integer<true>(i); }
 Handler bind_fisttp(const Insn& i) {

@@ -216,6 +216,8 @@ void fnop(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   f.operands_ready();
 }
+/// FENI, FDISI and FSETPM meant something to the 8087 and 80287 only; a pending exception stays pending.
+void fnop_of_old(Cpu& c, const Insn&) { need_x87(c); }
 /// FWAIT looks at TS only where CR0.MP says that it monitors the coprocessor.
 void fwait(Cpu& c, const Insn&) {
   constexpr u64 both = mmu::cr0::mp | mmu::cr0::ts;
@@ -238,6 +240,7 @@ Handler bind_fdecstp(const Insn&) { return then_next<rotate_stack<-1>>; }
 Handler bind_ffree(const Insn&) { return then_next<ffree<false>>; }
 Handler bind_ffreep(const Insn&) { return then_next<ffree<true>>; }
 Handler bind_fnop(const Insn&) { return then_next<fnop>; }
+Handler bind_fnop_of_old(const Insn&) { return then_next<fnop_of_old>; }
 Handler bind_fwait(const Insn&) { return then_next<fwait>; }
 
 }  // namespace nestwalk::cpu

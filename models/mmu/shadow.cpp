@@ -195,9 +195,9 @@ Result<Translation> Shadow::probe(LinearAddr address, Access access) const {
   const Result<Leaf> leaf = look_through(space.paging(), t.fault().address, access, space.guest(), memory_);
   if (!leaf) return leaf.fault();
   const Backing b = space.guest().look(PhysAddr(leaf->address));
+  if (b.kind == Backing::Kind::device) return Fault{Fault::Kind::violation, 0, leaf->address};
   Translation found;
-  found.device = b.kind == Backing::Kind::device;
-  found.address = found.device ? MachineAddr(leaf->address) : b.address;
+  found.address = b.address;
   found.tlb_hit = false;
   return found;
 }

@@ -117,6 +117,7 @@ unsigned ShadowSpace::target_level(const Guided& g) const {
 /// Completes the shadow on the way to `linear`, which the guest's tables translate as `g` says.
 void ShadowSpace::build(u64 linear, const Guided& g, Bill& bill) {
   make_room(top_level());
+  if (root_page(linear) == kNone) return;  // the hardware walks the guest's root
   const unsigned target = target_level(g);
   u8 rights = right::all;
   u32 id = root_page(linear), slot;
@@ -125,11 +126,32 @@ void ShadowSpace::build(u64 linear, const Guided& g, Bill& bill) {
     pages_.page(id).writes = 0;
     slot = ShadowPages::slot(id, WideEntries::index(linear, level));
     if (level == target) break;
-    if (level > g.leaf.level) rights &= LinearFormat::grant(g.entry[level]);
+    if (level > g.leaf.level) {
+      rights &= LinearFormat::grant(g.entry[level]);
+      if (hand_over(slot, level, rights, g)) return;
+    }
     id = child_for(slot, level, linear, rights, g, bill);
   }
   map(slot, leaf_value(g, target), g.gfn & ~low_mask(9 * (target - 1)));
   if (target == 1 && !pages_.page(id).role.direct && g.backing.kind == Backing::Kind::memory) fill_around(slot);
+}
+
+/// From the table that the slot of one of `level` refers to the hardware may walk the guest's own: the entry holds what the
+/// guest's entries above grant.
+bool ShadowSpace::hand_over(u32 slot, unsigned level, u8 rights, const Guided& g) {
+  using F = LinearFormat;
+  const u64 gfn = (g.entry[level] & F::kAddress) >> kPageShift;
+  if (!nests(gfn)) return false;
+  u64 v = F::kPresent | F::kAccessed | gfn << kPageShift;
+  if (rights & right::write) v |= F::kWrite;
+  if (rights & right::user) v |= F::kUser;
+  if (!(rights & right::execute)) v |= F::kNoExecute;
+  if (pages_.entry(slot) != (v | kGuests)) {
+    if (pages_.entry(slot)) clear(slot);
+    pages_.link_guests(slot, v, gfn);
+    work_ += options_.entry;
+  }
+  return true;
 }
 
 /// The page that the slot of a table of `level` refers to, made and linked where there is none or another.
@@ -149,7 +171,7 @@ u32 ShadowSpace::child_for(u32 slot, unsigned level, u64 linear, u8 rights, cons
     gfn = g.gfn & ~low_mask(9 * (level - 1));
   }
   if (pages_.entry(slot)) {
-    if (!pages_.is_leaf(slot)) {
+    if (!pages_.is_leaf(slot) && !(pages_.entry(slot) & kGuests)) {
       const ShadowPage& child = pages_.page(pages_.target(slot));
       if (child.gfn == gfn && child.role == r) return pages_.target(slot);
     }
@@ -168,7 +190,7 @@ u64 ShadowSpace::leaf_value(const Guided& g, unsigned level) const {
   const Backing& b = g.backing;
   const bool device = b.kind == Backing::Kind::device;
   u64 v = F::kPresent | F::kAccessed;
-  v |= device ? kDevice | g.gfn << kPageShift : b.address.value & ~low_mask(WideEntries::shift(level));
+  v |= device ? kDevice | g.gfn << kPageShift : (b.address.value & ~low_mask(WideEntries::shift(level))) | pages_.mark();
   if (level > 1) v |= F::kPageSize;
   if (g.global) v |= F::kGlobal;
   v |= u64{g.leaf.protection_key} << 59;
@@ -198,7 +220,7 @@ u32 ShadowSpace::leaf_slot(u64 linear) const {
   u32 id = root_page(linear);
   for (unsigned level = top_level(); id != kNone; --level) {
     const u32 slot = ShadowPages::slot(id, WideEntries::index(linear, level));
-    if (!pages_.entry(slot)) return kNone;
+    if (!pages_.entry(slot) || (pages_.entry(slot) & kGuests)) return kNone;
     if (pages_.is_leaf(slot)) return slot;
     id = pages_.target(slot);
   }

@@ -140,17 +140,29 @@ void ShadowPages::map(u32 s, u64 value, u64 gfn) {
 
 void ShadowPages::link(u32 s, u32 child) {
   ShadowPage& p = *pages_[page_of(s)];
-  p.entries[s & 511] = pages_[child]->frame.value | kLink;
+  p.entries[s & 511] = pages_[child]->frame.value | mark_ | kLink;
   p.target[s & 511] = child;
   ++p.present;
   ++counts_.entries_made;
   enchain(pages_[child]->parents, s);
 }
 
+void ShadowPages::link_guests(u32 s, u64 value, u64 gfn) {
+  ShadowPage& p = *pages_[page_of(s)];
+  p.entries[s & 511] = value | kGuests;
+  p.target[s & 511] = static_cast<u32>(gfn);
+  ++p.present;
+  ++counts_.entries_made;
+  enchain(frames_[gfn].guests, s);
+}
+
 void ShadowPages::clear(u32 s) {
   ShadowPage& p = *pages_[page_of(s)];
   const u32 target = p.target[s & 511];
-  if (is_leaf(s)) {
+  if (entry(s) & kGuests) {
+    dechain(frames_.at(target).guests, s);
+    forget_if_idle(target, 1);
+  } else if (is_leaf(s)) {
     dechain(mapped(target, p.role.level), s);
     forget_if_idle(target, p.role.level);
   } else {
@@ -189,6 +201,13 @@ unsigned ShadowPages::protect(u64 gfn) {
   });
   counts_.traces += found != 0;
   counts_.protected_entries += found;
+  return found;
+}
+
+unsigned ShadowPages::drop_guests_links(u64 gfn) {
+  unsigned found = 0;
+  for (auto it = frames_.find(gfn); it != frames_.end() && it->second.guests != kNone; it = frames_.find(gfn))
+    clear(it->second.guests), ++found;
   return found;
 }
 

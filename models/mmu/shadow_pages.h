@@ -28,6 +28,8 @@ struct Counts {
 
 /// Bits of shadow entries that the hardware ignores.
 inline constexpr u64 kWaived = bit(9);  ///< CR0.WP = 0: made the supervisor's, so that it may write
+/// Agile paging: the entry refers to a table of the guest's own, at a guest-physical address.
+inline constexpr u64 kGuests = bit(10);
 /// Reserved in the shadow's format, so that the hardware refuses: a device register at the guest-physical address.
 inline constexpr u64 kDevice = bit(51);
 inline constexpr u8 kHardwareWidth = 51;
@@ -70,7 +72,9 @@ struct ShadowPage {
 /// An entry of a shadow page is named by a slot: page number * 512 + index.
 class ShadowPages {
  public:
-  ShadowPages(Guest& guest, MachineMemory& memory, Counts& counts) : guest_(guest), memory_(memory), counts_(counts) {}
+  /// `mark` is set in every machine address that an entry holds.
+  ShadowPages(Guest& guest, MachineMemory& memory, Counts& counts, u64 mark = 0)
+      : guest_(guest), memory_(memory), counts_(counts), mark_(mark) {}
 
   ShadowPage& page(u32 id) { return *pages_[id]; }
   const ShadowPage& page(u32 id) const { return *pages_[id]; }
@@ -100,6 +104,8 @@ class ShadowPages {
   /// Fills an empty slot.
   void map(u32 slot, u64 value, u64 gfn);
   void link(u32 slot, u32 child);
+  void link_guests(u32 slot, u64 value, u64 gfn);
+  u64 mark() const { return mark_; }
   /// Changes the rights of a leaf.
   void rewrite(u32 slot, u64 value) { pages_[slot >> 9]->entries[slot & 511] = value; }
   void clear(u32 slot);
@@ -123,6 +129,8 @@ class ShadowPages {
   }
   /// Takes the write right from whatever maps the frame. Returns how many entries had it.
   unsigned protect(u64 gfn);
+  /// Removes the entries that refer to the guest's own table there.
+  unsigned drop_guests_links(u64 gfn);
   /// Removes what maps the frame; returns how many entries did.
   unsigned drop(u64 gfn);
   /// A lowest-level page that stores no longer announce themselves to, and the reverse.
@@ -136,10 +144,11 @@ class ShadowPages {
   struct Frame {
     u32 mapped = kNone;  ///< chain of 4K leaves
     u32 pages = kNone;   ///< chain of shadow pages
+    u32 guests = kNone;  ///< chain of links to the guest's table
     u32 tables = 0;      ///< of these, shadows of a guest's table
     u32 upper = 0;       ///< ... above the lowest level
     u32 synced = 0;      ///< ... of the lowest level and not unsync
-    bool idle() const { return mapped == kNone && pages == kNone; }
+    bool idle() const { return mapped == kNone && pages == kNone && guests == kNone; }
   };
   struct Region {
     u32 mapped = kNone;  ///< chain of large leaves
@@ -161,6 +170,7 @@ class ShadowPages {
   Guest& guest_;
   MachineMemory& memory_;
   Counts& counts_;
+  u64 mark_;
   std::vector<std::unique_ptr<ShadowPage>> pages_;
   std::vector<u32> free_;
   std::vector<u32> unsynced_;

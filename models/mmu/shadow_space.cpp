@@ -28,8 +28,13 @@ void Options::declare(sim::Section s) {
   cost.field("flush", flush, {0, most, "cycles"}, "INVVPID of one context");
 }
 
-ShadowSpace::ShadowSpace(Guest& guest, MachineMemory& memory, const Options& options, Counts& counts)
-    : guest_(guest), memory_(memory), options_(options), counts_(counts), pages_(guest, memory, counts) {}
+ShadowSpace::ShadowSpace(Guest& guest, MachineMemory& memory, const Options& options, Counts& counts, Nesting* nesting)
+    : guest_(guest),
+      memory_(memory),
+      options_(options),
+      counts_(counts),
+      nesting_(nesting),
+      pages_(guest, memory, counts, nesting ? Nesting::kMark : 0) {}
 
 // ---- roots
 // ---------------------------------------------------------------------------------------------------------------
@@ -99,7 +104,11 @@ void ShadowSpace::load_root(Bill& bill) {
   const Shadowed wanted = roots_.front();
   switch (mode_) {
     case PagingMode::four_level:
-    case PagingMode::five_level: return take(0, (wanted.cr3 & LinearFormat::kAddress) >> kPageShift);
+    case PagingMode::five_level: {
+      const u64 gfn = (wanted.cr3 & LinearFormat::kAddress) >> kPageShift;
+      if (!nests(gfn)) take(0, gfn);
+      return;
+    }
     case PagingMode::pae:
       for (unsigned n = 0; n < 4; ++n)
         if (LinearFormat::present(wanted.pdpte[n])) take(n, (wanted.pdpte[n] & LinearFormat::kAddress) >> kPageShift);
@@ -135,10 +144,13 @@ void ShadowSpace::point_hardware() {
     h.cr4 |= state_.cr4 & (cr4::pcide | cr4::la57 | cr4::pke);
     h.pkru = state_.pkru;
     h.efer |= efer::lme | efer::lma;
-    h.cr3 = pages_.page(root.page[0]).frame.value | pcid_of(state_);
+    const bool guests = root.page[0] == kNone;
+    h.cr3 = guests ? state_.cr3 & LinearFormat::kAddress : pages_.page(root.page[0]).frame.value | pages_.mark();
+    h.cr3 |= pcid_of(state_);
   } else {
     for (unsigned n = 0; n < 4; ++n)
-      if (root.page[n] != kNone) h.pdpte[n] = pages_.page(root.page[n]).frame.value | LinearFormat::kPresent;
+      if (root.page[n] != kNone)
+        h.pdpte[n] = pages_.page(root.page[n]).frame.value | pages_.mark() | LinearFormat::kPresent;
   }
   hardware_ = h;
 }
@@ -212,30 +224,64 @@ u32 ShadowSpace::get_page(u64 gfn, const Role& role, Bill& bill) {
   if (role.direct) return id;
   if (role.level > 1) {
     // What was a lowest-level table has become an upper one, which is never left unsynchronized.
-    std::vector<u32> unsynced;
+    touched_.clear();
     pages_.for_each_of(gfn, [&](u32 other) {
-      if (pages_.page(other).unsync) unsynced.push_back(other);
+      if (pages_.page(other).unsync) touched_.push_back(other);
     });
-    for (const u32 other : unsynced) zap(other);
+    for (const u32 other : touched_) zap(other);
   }
   protect(gfn);
   return id;
 }
 
 void ShadowSpace::protect(u64 gfn) {
+  if (nesting_) nesting_->protect(gfn);
   const unsigned n = pages_.protect(gfn);
   work_ += options_.zap * n;
   flush_ |= n != 0;
 }
 
+// ---- agile paging
+// --------------------------------------------------------------------------------------------------------
+
+void ShadowSpace::unshadow(u64 gfn, Bill& bill) {
+  touched_.clear();
+  pages_.for_each_of(gfn, [&](u32 id) {
+    if (!pages_.page(id).role.direct) touched_.push_back(id);
+  });
+  for (const u32 id : touched_) zap(id);
+  flush_ = true;
+  if (root_lost_) load_root(bill), point_hardware();
+}
+
+void ShadowSpace::reshadow(u64 gfn, Bill& bill) {
+  work_ += options_.zap * pages_.drop_guests_links(gfn);
+  flush_ = true;
+  // Roots that had no page of their own.
+  for (std::size_t n = roots_.size(); n-- > 1;)
+    if (roots_[n].page[0] == kNone && roots_[n].cr3 >> kPageShift == gfn) drop_root(n);
+  if (top_level() > 2 && roots_.front().page[0] == kNone && !nests(state_.cr3 >> kPageShift))
+    make_room(1), load_root(bill), point_hardware();
+}
+
+Backing ShadowSpace::untraced(PhysAddr address, Backing b) const {
+  const u64 gfn = address.value >> kPageShift;
+  if (pages_.traced(gfn)) b.writable = false;
+  if (b.size >= PageSize::k1G && pages_.tables_within(gfn, 3)) b.size = PageSize::k2M;
+  if (b.size >= PageSize::k2M && pages_.tables_within(gfn, 2)) b.size = PageSize::k4K;
+  return b;
+}
+
+bool ShadowSpace::knows_root(u64 cr3) const {
+  return std::any_of(roots_.begin(), roots_.end(), [&](const Shadowed& s) { return s.cr3 == cr3 && s.role == role_; });
+}
+
 void ShadowSpace::forget(PhysAddr first, u64 bytes, Bill& bill) {
   for (const u64 gfn : pages_.known_within(first.value >> kPageShift, (bytes + kPageMask) >> kPageShift)) {
     work_ += options_.zap * pages_.drop(gfn);
-    std::vector<u32> tables;
-    pages_.for_each_of(gfn, [&](u32 id) {
-      if (!pages_.page(id).role.direct) tables.push_back(id);
-    });
-    for (const u32 id : tables) zap(id);
+    touched_.clear();
+    pages_.for_each_of(gfn, [&](u32 id) { touched_.push_back(id); });
+    for (const u32 id : touched_) zap(id);
   }
   pending_ = {};
   flush_ = true;

@@ -43,9 +43,24 @@ struct Served {
   bool lost = false;  ///< direct: of a store nothing is to remain
 };
 
+/// Agile paging's say in a shadow: which of the guest's tables the hardware walks itself, in the hypervisor's second
+/// dimension, from an entry of the shadow on.
+class Nesting {
+ public:
+  virtual ~Nesting() = default;
+  /// Set in machine addresses, to tell them from guest-physical ones.
+  static constexpr u64 kMark = bit(50);
+  /// The hardware walks this table of the guest's.
+  virtual bool nests(u64 gfn) const = 0;
+  /// A traced table is stored to. True: from now on the hardware walks it.
+  virtual bool written(u64 gfn) = 0;
+  /// The second dimension must not let the frame be written.
+  virtual void protect(u64 gfn) = 0;
+};
+
 class ShadowSpace {
  public:
-  ShadowSpace(Guest& guest, MachineMemory& memory, const Options& options, Counts& counts);
+  ShadowSpace(Guest& guest, MachineMemory& memory, const Options& options, Counts& counts, Nesting* nesting = nullptr);
 
   Guest& guest() const { return guest_; }
   /// The guest's registers. Turns to the shadow of its tables, synchronized; true: the hardware's rules differ so much that
@@ -64,6 +79,18 @@ class ShadowSpace {
   void settle(u64 linear) {
     if (pending_.bytes && pending_.end != linear) fill_pending();
   }
+
+  // ---- agile paging ------------------------------------------------------------------------------------------------
+  /// Whether the registers allow that hardware walks tables of the guest's under the rules that it walks the shadow by.
+  bool can_nest() const { return nesting_ && top_level() > 2 && rules_.write_protect && rules_.nxe; }
+  /// The frame's shadows go, and with them its traces: `Nesting::nests` has become true.
+  void unshadow(u64 gfn, Bill& bill);
+  /// ... has become false.
+  void reshadow(u64 gfn, Bill& bill);
+  /// The backing of a page as the second dimension may map it: nothing that is traced can be written.
+  Backing untraced(PhysAddr address, Backing backing) const;
+  bool traced(u64 gfn) const { return pages_.traced(gfn); }
+  bool knows_root(u64 cr3) const;
 
   u64 pages() const { return pages_.live(); }
   u64 unsynced() const { return pages_.unsynced().size(); }
@@ -113,6 +140,8 @@ class ShadowSpace {
   unsigned target_level(const Guided& g) const;
   u32 child_for(u32 slot, unsigned level, u64 linear, u8 rights, const Guided& g, Bill& bill);
   u64 leaf_value(const Guided& g, unsigned level) const;
+  bool nests(u64 gfn) const { return can_nest() && nesting_->nests(gfn); }
+  bool hand_over(u32 slot, unsigned level, u8 rights, const Guided& g);
   void map(u32 slot, u64 value, u64 gfn);
   void remember_device(u64 linear, const Guided& g, Bill& bill);
   u32 leaf_slot(u64 linear) const;
@@ -139,6 +168,7 @@ class ShadowSpace {
   MachineMemory& memory_;
   const Options& options_;
   Counts& counts_;
+  Nesting* nesting_;
   ShadowPages pages_;
   PagingState state_, hardware_;
   Rules rules_;

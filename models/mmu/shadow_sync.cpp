@@ -40,8 +40,13 @@ void ShadowSpace::table_written(u64 gfn, unsigned offset, unsigned bytes) {
   pages_.for_each_of(gfn, [&](u32 id) {
     if (!pages_.page(id).role.direct && !pages_.page(id).unsync) tables.push_back(id);
   });
+  const bool nested = nesting_ && !tables.empty() && can_nest() && nesting_->written(gfn);
   for (const u32 id : tables) {
     ShadowPage& p = pages_.page(id);
+    if (nested) {
+      zap(id);
+      continue;
+    }
     if (is_flood(p, offset, bytes)) {
       zap(id);
       ++counts_.flooded;
@@ -61,7 +66,7 @@ void ShadowSpace::fill_pending() {
   touched_.clear();
   pages_.for_each_of(done.gfn, [&](u32 id) {
     const ShadowPage& p = pages_.page(id);
-    if (!p.role.direct && p.role.level == 1 && p.role.mode == mode_) touched_.push_back(id);
+    if (!p.role.direct && p.role.level == 1 && p.role.mode == mode_ && p.role.nxe == rules_.nxe) touched_.push_back(id);
   });
   const Cycles work = work_;
   for (const u32 id : touched_) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "mmu/port.h"
@@ -42,11 +43,13 @@ class GuestStores final : public PhysicalMemory {
   bool has(PhysAddr a) const override { return memory_.has(a); }
   bool read(PhysAddr a, std::span<u8> to) const override { return memory_.read(a, to); }
   bool write(PhysAddr a, std::span<const u8> from) override {
+    if (!memory_.has(a)) return false;
     if (mode_of(port_.paging()) == PagingMode::off) return memory_.write(a, from);
     if (!open_) open();
     const auto store = [&]<class T>(T v) {
       std::memcpy(&v, from.data(), sizeof v);
-      if (!port_.store_system(LinearAddr(linear(a.value)), v)) throw std::logic_error("the window of stores is shut");
+      if (const auto r = port_.store_system(LinearAddr(linear(a.value)), v); !r)
+        throw std::logic_error("the window of stores is shut: error code " + std::to_string(r.fault().error));
     };
     from.size() == 8 ? store(u64{}) : store(u32{});
     return true;

@@ -231,7 +231,7 @@ TEST_CASE("UD2, and what this processor does not have, is #UD", "[system]") {
   for (const std::vector<u8>& bytes : {std::vector<u8>{0x0f, 0x0b},
                                        {0x0f, 0xaa},
                                        {0x0f, 0x01, 0xc1},
-                                       {0x0f, 0x01, 0xc8},
+                                       {0x0f, 0x01, 0xcf},
                                        {0xf0, 0x90},
                                        {0x0f, 0x20, 0xc8}}) {
     Bench b;
@@ -374,7 +374,7 @@ TEST_CASE("LAR, LSL, VERR and VERW answer in ZF", "[system]") {
     return s.flags.zf();
   };
   CHECK(query({0x0f, 0x02, 0xc8}, kData3));  // LAR ECX, EAX
-  CHECK(s.gpr[RCX] == 0xc0f200);
+  CHECK(s.gpr[RCX] == 0xcff200);  // with the limit's upper bits, as parts do
   CHECK_FALSE(query({0x0f, 0x02, 0xc8}, kData0));  // invisible from level 3
   CHECK(s.gpr[RCX] == 0x1234);
   CHECK(query({0x0f, 0x03, 0xc8}, kData3));  // LSL
@@ -428,7 +428,7 @@ TEST_CASE("CPUID answers from EAX and ECX", "[system]") {
   CHECK((s.gpr[RCX] & bit(27)));
 }
 
-TEST_CASE("XSETBV accepts x87 and SSE only", "[system]") {
+TEST_CASE("XSETBV accepts the components that there are, AVX with SSE only", "[system]") {
   Bench b;
   b.long_mode();
   auto& s = b.cpu->s;
@@ -439,12 +439,17 @@ TEST_CASE("XSETBV accepts x87 and SSE only", "[system]") {
   s.gpr[RDX] = 0;
   CHECK(execute(b, {0x0f, 0x01, 0xd1}) == 255);
   CHECK(s.xcr0 == 3);
+  for (const u64 refused : {u64{5}, u64{0xf}, u64{0x203}}) {
+    s.gpr[RAX] = refused;
+    CHECK(execute(b, {0x0f, 0x01, 0xd1}) == ex::gp);
+  }
   s.gpr[RAX] = 7;
-  CHECK(execute(b, {0x0f, 0x01, 0xd1}) == ex::gp);
+  CHECK(execute(b, {0x0f, 0x01, 0xd1}) == 255);
+  CHECK(s.xcr0 == 7);
   s.gpr[RAX] = 2;
   CHECK(execute(b, {0x0f, 0x01, 0xd1}) == ex::gp);
   CHECK(execute(b, {0x0f, 0x01, 0xd0}) == 255);  // XGETBV
-  CHECK(s.gpr[RAX] == 3);
+  CHECK(s.gpr[RAX] == 7);
 }
 
 TEST_CASE("far pointers from memory and from the instruction", "[system]") {

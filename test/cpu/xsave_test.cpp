@@ -127,7 +127,7 @@ TEST_CASE("XRSTOR refuses bad headers, bad alignment and a bad MXCSR with #GP") 
     return r.run();
   };
   CHECK(vector_of([](Run&) {}) == -1);
-  CHECK(vector_of([](Run& r) { r.put<u64>(512, u64{1} << 9); }) == 13);
+  CHECK(vector_of([](Run& r) { r.put<u64>(512, u64{1} << 10); }) == 13);
   CHECK(vector_of([](Run& r) { r.put<u64>(520, 1); }) == 13);
   CHECK(vector_of([](Run& r) { r.put<u64>(528, 1); }) == 13);
   CHECK(vector_of([](Run& r) { r.put<u32>(24, 0x20000); }) == 13);

@@ -10,10 +10,12 @@
 
 namespace nestwalk::test {
 
+inline bool is_segment_or_address(u8 b) { return (b & 0xe7) == 0x26 || b == 0x64 || b == 0x65 || b == 0x67; }
+
 /// (V)RCPPS, (V)RCPSS, (V)RSQRTPS, (V)RSQRTSS: opcodes 52 and 53 of the map 0F without 66 and F2.
 inline bool is_reciprocal(std::span<const u8> code) {
   std::size_t n = 0;
-  while (n < code.size() && (code[n] == 0xf3 || (code[n] & 0xf0) == 0x40)) ++n;
+  while (n < code.size() && (code[n] == 0xf3 || (code[n] & 0xf0) == 0x40 || is_segment_or_address(code[n]))) ++n;
   if (n + 2 >= code.size()) return false;
   if (code[n] == 0xc5)
     n += 2;

@@ -36,6 +36,8 @@ OracleCase random_case(const SseForm& form, bool memory, Random& random) {
   }
   for (unsigned n = 0; n < 32; ++n) put_fx(c, 160 + 8 * n, draw_vector_word(random));
   if (random.below(4) == 0) put_fx(c, 160 + 16 * static_cast<unsigned>(random.below(16)), get_fx<cpu::V128>(c, 160));
+  if (native::host_has_ymm())
+    for (auto& half : c.state.high) half = {random.next(), random.next()};  // legacy instructions leave it alone
   for (unsigned n = 0; n < kWindow; n += 8) {
     const u64 v = draw_vector_word(random);
     std::memcpy(&c.memory[n], &v, 8);

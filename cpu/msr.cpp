@@ -11,11 +11,11 @@ namespace msr {
 inline constexpr u32 p5_mc_address = 0, p5_mc_type = 1, tsc = 0x10, apic_base = 0x1b, core_thread_count = 0x35,
                      tsc_adjust = 0x3b, spec_ctrl = 0x48, pred_cmd = 0x49, platform_info = 0xce, mtrr_cap = 0xfe,
                      arch_capabilities = 0x10a, sysenter_cs = 0x174, sysenter_esp = 0x175, sysenter_eip = 0x176,
-                     mcg_cap = 0x179, mcg_control = 0x17b, mtrr_base0 = 0x200, mtrr_64k = 0x250, mtrr_16k = 0x258, mtrr_4k = 0x268, pat = 0x277,
-                     mtrr_default = 0x2ff, mc0_control = 0x400, tsc_deadline = 0x6e0, x2apic_first = 0x800,
-                     x2apic_last = 0x8ff, xss = 0xda0, efer = 0xc0000080, star = 0xc0000081, lstar = 0xc0000082,
-                     cstar = 0xc0000083, sfmask = 0xc0000084, fs_base = 0xc0000100, gs_base = 0xc0000101,
-                     kernel_gs_base = 0xc0000102, tsc_aux = 0xc0000103, amd_pstate_limit = 0xc0010061;
+                     mcg_cap = 0x179, mcg_control = 0x17b, mtrr_base0 = 0x200, mtrr_64k = 0x250, mtrr_16k = 0x258,
+                     mtrr_4k = 0x268, pat = 0x277, mtrr_default = 0x2ff, mc0_control = 0x400, tsc_deadline = 0x6e0,
+                     x2apic_first = 0x800, x2apic_last = 0x8ff, xss = 0xda0, efer = 0xc0000080, star = 0xc0000081,
+                     lstar = 0xc0000082, cstar = 0xc0000083, sfmask = 0xc0000084, fs_base = 0xc0000100,
+                     gs_base = 0xc0000101, kernel_gs_base = 0xc0000102, tsc_aux = 0xc0000103, amd_pstate_limit = 0xc0010061;
 }
 
 // ---- registers that only hold a value ----------------------------------------------------------------------------------
@@ -172,8 +172,8 @@ u64& mc_register(Cpu& c, u32 index) {
   }
 }
 
-/// No error is ever logged by itself. Status, address and miscellany can only be cleared (SDM vol. 3, 15.3.2.2), unless AMD's
-/// HWCR.McStatusWrEn lets software log one to try its handler (APM vol. 2, 9.3.2.2; PPR, MSR C0010015H bit 18).
+/// No error is ever logged by itself. Status, address and miscellany can only be cleared (SDM vol. 3, 15.3.2.2), unless
+/// AMD's HWCR.McStatusWrEn lets software log one to try its handler (APM vol. 2, 9.3.2.2; PPR, MSR C0010015H bit 18).
 void write_mc(Cpu& c, u32 index, u64 value) {
   constexpr u32 kHwcr = 0xc0010015;
   const bool control = ((index - msr::mc0_control) & 3) == 0;

@@ -125,7 +125,8 @@ std::string policy_page() {
       "| model | hidden |\n|---|---|\n";
   for (const auto& [name, entry] : CpuModels::instance().entries()) {
     std::string hidden;
-    for (const Feature f : CpuModels::instance().make(name)->features)
+    const auto model = CpuModels::instance().make(name);
+    for (const Feature f : model->features)
       if (!is_implemented(f)) hidden += (hidden.empty() ? "" : ", ") + std::string(name_of(f));
     page += fmt::format("| {} | {} |\n", name, hidden.empty() ? "nothing" : hidden);
   }

@@ -125,6 +125,12 @@ Cycles Port::fixed_of(bool user) const {
          (user == user_ ? clock_.cycles - billed_ - settled_fixed_ : 0);
 }
 
+/// A walk may find all it needs in its own caches.
+void Port::record_walk(Access access, const Result<Translation>& t) {
+  if (bill_.read_count() || bill_.of(Cause::pwc) || bill_.of(Cause::nested_tlb))
+    walks_.record(bill_, access, t.ok(), t.ok() ? t->size : PageSize::k4K);
+}
+
 // ---- the slow half ---------------------------------------------------------------------------------------------------
 
 Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
@@ -136,9 +142,7 @@ Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
   ++counts_.ordinal;
   bill_.clear();
   const Result<Translation> t = model_.translate(a, access, bill_);
-  // A walk may find all it needs in its own caches.
-  if (bill_.read_count() || bill_.of(Cause::pwc) || bill_.of(Cause::nested_tlb))
-    walks_.record(bill_, access, t.ok(), t.ok() ? t->size : PageSize::k4K);
+  record_walk(access, t);
   if (!t) {
     // What is not canonical asks no TLB.
     if (t.fault().kind == Fault::Kind::non_canonical)
@@ -195,6 +199,7 @@ Result<Place> Port::translate(LinearAddr a, unsigned bytes, Access access) {
 u64 Port::load_physical(PhysAddr a) {
   bill_.clear();
   const Result<Translation> t = model_.physical(a, bill_);
+  record_walk(Access{}, t);
   pay(bill_);
   const u8* host = t && !t->device ? memory_.host(t->address) : nullptr;
   return host ? read_host<u64>(host) : ~u64{0};
@@ -203,7 +208,7 @@ u64 Port::load_physical(PhysAddr a) {
 Result<Done> Port::resolve(LinearAddr a, unsigned bytes, Access access, Place& first, Place& second) {
   // Wider operands are those of vector instructions, which check for themselves or not at all (SDM vol. 2, 2.4).
   const bool checked = checks_alignment_ && !access.implicit && bytes <= 8 && std::has_single_bit(bytes);
-  if (checked && (a.value & (bytes - 1)))
+  if (checked && (a.value & (bytes - 1)) && is_canonical(a.value, state_.cr4 & cr4::la57 ? 57 : 48))
     return Fault{Fault::Kind::alignment, 0, a.value};
   const unsigned here = static_cast<unsigned>(std::min<u64>(bytes, kPageBytes - a.page_offset()));
   auto r = translate(a, here, access);

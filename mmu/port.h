@@ -235,6 +235,7 @@ class Port {
   void read_place(const Place& p, void* to, unsigned bytes);
   void write_place(const Place& p, const void* from, unsigned bytes);
   void refresh();
+  void record_walk(Access access, const Result<Translation>& t);
   void settle();
   u64 instructions_of(bool user) const;
   Cycles fixed_of(bool user) const;

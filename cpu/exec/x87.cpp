@@ -324,14 +324,12 @@ void store_extended(Cpu& c, const Insn& i) {
       },
       [&](const F80& m) { c.store<Bytes10>(i, image_of(m)); });
 }
-/// D9 D8+i, an FSTP that does not check for an empty ST(0): what is empty stays so, and nothing is raised.
+/// D9 D8+i, an FSTP that does not check for an empty ST(0): then it only pops, and nothing is raised.
 void store_unchecked(Cpu& c, const Insn& i) {
   X87Work f(c, i);
   f.operands_ready();
   f.conditions(fsw::c1, 0);
-  const bool empty = f.empty(0);
-  f.set(i.reg[0], f.st(0));
-  if (empty) f.free(i.reg[0]);
+  if (!f.empty(0)) f.set(i.reg[0], f.st(0));
   f.pop();
 }
 template <bool pops>

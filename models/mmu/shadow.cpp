@@ -109,18 +109,6 @@ void Shadow::enter(Guest& guest, Bill&) {
 // ---- registers
 // -----------------------------------------------------------------------------------------------------------
 
-namespace {
-
-/// Bits of CR0 and CR4 that the hypervisor owns: to change one is an exit.
-constexpr u64 kOwnedCr0 = cr0::pe | cr0::wp | cr0::nw | cr0::cd | cr0::pg;
-constexpr u64 kOwnedCr4 = cr4::pse | cr4::pae | cr4::pge | cr4::la57 | cr4::pcide | cr4::smep | cr4::smap;
-
-bool leaves(const PagingState& a, const PagingState& b) {
-  return ((a.cr0 ^ b.cr0) & kOwnedCr0) || ((a.cr4 ^ b.cr4) & kOwnedCr4) || a.cr3 != b.cr3;
-}
-
-}  // namespace
-
 void Shadow::set_paging(const PagingState& state, Bill& bill) {
   if (!now_) return;  // the processor is reset before it is given a machine
   ShadowSpace& space = now_->space;
@@ -233,29 +221,7 @@ void Shadow::declare(sim::Stats& stats) {
   stats.counter(
       "shadow.unsynced", [this] { return sum([](const ShadowSpace& s) { return s.unsynced(); }); }, "pages",
       "shadow pages whose guest's tables may be written without a trap");
-  const auto row = [&](const char* name, const u64& value, const char* unit, const char* text) {
-    stats.counter(std::string("shadow.") + name, value, unit, text);
-  };
-  row("pages_made", counts_.pages_made, "pages", "shadow pages made");
-  row("pages_zapped", counts_.pages_zapped, "pages", "shadow pages freed again");
-  row("entries_made", counts_.entries_made, "entries", "shadow entries made, leaves and links");
-  row("entries_zapped", counts_.entries_zapped, "entries", "shadow entries removed");
-  row("prefetched", counts_.prefetched, "entries", "leaves made ahead of their fault");
-  row("updated", counts_.updated, "entries", "leaves made from what a trapped store wrote");
-  row("traces", counts_.traces, "frames", "times that a frame became write-protected because it holds a guest's table");
-  row("protected_entries", counts_.protected_entries, "entries", "leaves that lost their write right by it");
-  row("unsyncs", counts_.unsyncs, "pages", "lowest-level tables whose stores no longer trap until the guest flushes");
-  row("syncs", counts_.syncs, "pages", "tables compared with the guest's, entry by entry");
-  row("synced_entries", counts_.synced_entries, "entries", "entries that differed");
-  row("flooded", counts_.flooded, "pages", "shadow pages given up because the guest uses its table for something else");
-  row("recycled", counts_.recycled, "pages", "shadow pages given up for want of shadow memory");
-  row("roots_loaded", counts_.roots_loaded, "roots", "address spaces whose root was not among the recent ones");
-  row("roots_reused", counts_.roots_reused, "roots", "address spaces whose root was");
-  row("flushes", counts_.flushes, "flushes", "flushes of all that a VPID has cached, by the hypervisor");
-  row("mmio_cached", counts_.mmio_cached, "entries", "entries made that name a device register");
-  row("mmio_hits", counts_.mmio_hits, "accesses",
-      "device accesses found by such an entry, without a walk of the guest's tables");
-  row("waived_stores", counts_.waived_stores, "stores", "carried out by the hypervisor for CR0.WP = 0 under SMAP");
+  counts_.declare(stats);
 }
 
 const RegisterModel registered(

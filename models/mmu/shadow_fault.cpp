@@ -142,7 +142,9 @@ bool ShadowSpace::hand_over(u32 slot, unsigned level, u8 rights, const Guided& g
   using F = LinearFormat;
   const u64 gfn = (g.entry[level] & F::kAddress) >> kPageShift;
   if (!nests(gfn)) return false;
-  u64 v = F::kPresent | F::kAccessed | gfn << kPageShift;
+  const Backing table = guest_.look(PhysAddr(gfn << kPageShift));
+  if (table.kind != Backing::Kind::memory || !table.writable) return false;
+  u64 v = F::kPresent | F::kAccessed | Nesting::kGuestsMark | table.address.value;
   if (rights & right::write) v |= F::kWrite;
   if (rights & right::user) v |= F::kUser;
   if (!(rights & right::execute)) v |= F::kNoExecute;

@@ -1,6 +1,7 @@
 #include "models/mmu/shadow_pages.h"
 
 #include <algorithm>
+#include <string>
 
 namespace nestwalk::models::shadow {
 
@@ -8,6 +9,31 @@ namespace {
 /// What a link grants: everything, for the leaf says what the whole walk grants.
 constexpr u64 kLink = LinearFormat::kPresent | LinearFormat::kWrite | LinearFormat::kUser | LinearFormat::kAccessed;
 }  // namespace
+
+void Counts::declare(sim::Stats& stats) const {
+  const auto row = [&](const char* name, const u64& value, const char* unit, const char* text) {
+    stats.counter(std::string("shadow.") + name, value, unit, text);
+  };
+  row("pages_made", pages_made, "pages", "shadow pages made");
+  row("pages_zapped", pages_zapped, "pages", "shadow pages freed again");
+  row("entries_made", entries_made, "entries", "shadow entries made, leaves and links");
+  row("entries_zapped", entries_zapped, "entries", "shadow entries removed");
+  row("prefetched", prefetched, "entries", "leaves made ahead of their fault");
+  row("updated", updated, "entries", "leaves made from what a trapped store wrote");
+  row("traces", traces, "frames", "times that a frame became write-protected because it holds a guest's table");
+  row("protected_entries", protected_entries, "entries", "leaves that lost their write right by it");
+  row("unsyncs", unsyncs, "pages", "lowest-level tables whose stores no longer trap until the guest flushes");
+  row("syncs", syncs, "pages", "tables compared with the guest's, entry by entry");
+  row("synced_entries", synced_entries, "entries", "entries that differed");
+  row("flooded", flooded, "pages", "shadow pages given up because the guest uses its table for something else");
+  row("recycled", recycled, "pages", "shadow pages given up for want of shadow memory");
+  row("roots_loaded", roots_loaded, "roots", "address spaces whose root was not among the recent ones");
+  row("roots_reused", roots_reused, "roots", "address spaces whose root was");
+  row("flushes", flushes, "flushes", "flushes of all that a VPID has cached, by the hypervisor");
+  row("mmio_cached", mmio_cached, "entries", "entries made that name a device register");
+  row("mmio_hits", mmio_hits, "accesses", "device accesses found by such an entry, without a walk of the guest's tables");
+  row("waived_stores", waived_stores, "stores", "carried out by the hypervisor for CR0.WP = 0 under SMAP");
+}
 
 u32 ShadowPages::find(u64 gfn, const Role& role) const {
   const auto it = frames_.find(gfn);

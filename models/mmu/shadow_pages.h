@@ -11,6 +11,7 @@
 #include "mmu/format.h"
 #include "mmu/guest.h"
 #include "mmu/memory.h"
+#include "sim/stats.h"
 
 namespace nestwalk::models::shadow {
 
@@ -24,6 +25,7 @@ struct Counts {
   u64 unsyncs = 0, syncs = 0, synced_entries = 0, prefetched = 0, updated = 0;
   u64 flooded = 0, recycled = 0, roots_loaded = 0, roots_reused = 0;
   u64 flushes = 0, mmio_cached = 0, mmio_hits = 0, waived_stores = 0;
+  void declare(sim::Stats& stats) const;
 };
 
 /// Bits of shadow entries that the hardware ignores.

@@ -10,13 +10,19 @@ void Options::declare(sim::Section s) {
           "flushes, as in KVM");
   s.field("on_write", on_write, {{"zap", OnWrite::zap}, {"update", OnWrite::update}},
           "what a trapped store does to the entries it changes: forget them, or fill them from the new value");
-  s.field("prefetch", prefetch, {0, 512, "entries"},
-          "a hidden fault fills what it can of the aligned group of so many entries; 0 or 1: the faulting one only");
   s.field("flood", flood, {0, 255, "stores"},
           "a traced table that is written so often without serving a fault is no longer shadowed; 0: it stays");
+  declare_sizes(s);
+}
+
+void Options::declare_sizes(sim::Section s) {
+  s.field("prefetch", prefetch, {0, 512, "entries"},
+          "a hidden fault fills what it can of the aligned group of so many entries; 0 or 1: the faulting one only");
   s.field("memory", memory, {64 << 10, u64{1} << 36, "bytes"},
           "shadow tables of one virtual machine; beyond it the least recently used page is recycled");
   s.field("roots", roots, {0, 64, "roots"}, "former roots that are kept besides the present one");
+  // A served exit is about 3000 cycles (Agesen et al., USENIX ATC 2012), most of which vmm.cost.* has; what varies with the
+  // work is itemized here. Assumptions, in proportion to what each touches; INVVPID measures near 200.
   constexpr u64 most = 1'000'000;
   sim::Section cost = s.child("cost");
   cost.field("walk_read", walk_read, {0, most, "cycles"}, "reading or marking one entry of the guest's tables in software");
@@ -26,6 +32,12 @@ void Options::declare(sim::Section s) {
   cost.field("sync", sync, {0, most, "cycles"}, "comparing one entry with the guest's");
   cost.field("root", root, {0, most, "cycles"}, "looking up a root that is not among the recent ones");
   cost.field("flush", flush, {0, most, "cycles"}, "INVVPID of one context");
+}
+
+bool leaves(const PagingState& a, const PagingState& b) {
+  constexpr u64 kOwnedCr0 = cr0::pe | cr0::wp | cr0::nw | cr0::cd | cr0::pg;
+  constexpr u64 kOwnedCr4 = cr4::pse | cr4::pae | cr4::pge | cr4::la57 | cr4::pcide | cr4::smep | cr4::smap | cr4::pke;
+  return ((a.cr0 ^ b.cr0) & kOwnedCr0) || ((a.cr4 ^ b.cr4) & kOwnedCr4) || a.cr3 != b.cr3;
 }
 
 ShadowSpace::ShadowSpace(Guest& guest, MachineMemory& memory, const Options& options, Counts& counts, Nesting* nesting)
@@ -106,7 +118,8 @@ void ShadowSpace::load_root(Bill& bill) {
     case PagingMode::four_level:
     case PagingMode::five_level: {
       const u64 gfn = (wanted.cr3 & LinearFormat::kAddress) >> kPageShift;
-      if (!nests(gfn)) take(0, gfn);
+      if (!nests(gfn)) return take(0, gfn);
+      roots_.front().guests = guest_.back(PhysAddr(gfn << kPageShift), true, bill).address;
       return;
     }
     case PagingMode::pae:
@@ -145,7 +158,7 @@ void ShadowSpace::point_hardware() {
     h.pkru = state_.pkru;
     h.efer |= efer::lme | efer::lma;
     const bool guests = root.page[0] == kNone;
-    h.cr3 = guests ? state_.cr3 & LinearFormat::kAddress : pages_.page(root.page[0]).frame.value | pages_.mark();
+    h.cr3 = guests ? root.guests.value | Nesting::kGuestsMark : pages_.page(root.page[0]).frame.value | pages_.mark();
     h.cr3 |= pcid_of(state_);
   } else {
     for (unsigned n = 0; n < 4; ++n)
@@ -235,7 +248,7 @@ u32 ShadowSpace::get_page(u64 gfn, const Role& role, Bill& bill) {
 }
 
 void ShadowSpace::protect(u64 gfn) {
-  if (nesting_) nesting_->protect(gfn);
+  if (nesting_) flush_ |= nesting_->protect(gfn);
   const unsigned n = pages_.protect(gfn);
   work_ += options_.zap * n;
   flush_ |= n != 0;
@@ -278,13 +291,21 @@ bool ShadowSpace::knows_root(u64 cr3) const {
 
 void ShadowSpace::forget(PhysAddr first, u64 bytes, Bill& bill) {
   for (const u64 gfn : pages_.known_within(first.value >> kPageShift, (bytes + kPageMask) >> kPageShift)) {
-    work_ += options_.zap * pages_.drop(gfn);
+    work_ += options_.zap * (pages_.drop(gfn) + pages_.drop_guests_links(gfn));
     touched_.clear();
     pages_.for_each_of(gfn, [&](u32 id) { touched_.push_back(id); });
     for (const u32 id : touched_) zap(id);
   }
   pending_ = {};
   flush_ = true;
+  // Roots of the guest's own are held by their machine addresses.
+  for (std::size_t n = roots_.size(); n-- > 0;) {
+    if (roots_[n].guests == MachineAddr() || roots_[n].cr3 - first.value >= bytes) continue;
+    if (n)
+      drop_root(n);
+    else
+      root_lost_ = true;
+  }
   if (root_lost_) load_root(bill), point_hardware();
 }
 

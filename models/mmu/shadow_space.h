@@ -26,7 +26,12 @@ struct Options {
   u64 walk_read = 60, entry = 150, page = 1000, zap = 60, sync = 4, root = 300, flush = 200;  ///< cycles of work
 
   void declare(sim::Section section);
+  /// What a design needs that has no variants.
+  void declare_sizes(sim::Section section);
 };
+
+/// Whether a move to control registers changes what the hypervisor owns, and so is an exit.
+bool leaves(const PagingState& before, const PagingState& after);
 
 /// What became of an access that the hardware refused.
 struct Served {
@@ -48,14 +53,14 @@ struct Served {
 class Nesting {
  public:
   virtual ~Nesting() = default;
-  /// Set in machine addresses, to tell them from guest-physical ones.
-  static constexpr u64 kMark = bit(50);
+  /// Set in machine addresses, to tell them from guest-physical ones; and in those of the guest's own tables.
+  static constexpr u64 kMark = bit(50), kGuestsMark = bit(49);
   /// The hardware walks this table of the guest's.
   virtual bool nests(u64 gfn) const = 0;
   /// A traced table is stored to. True: from now on the hardware walks it.
   virtual bool written(u64 gfn) = 0;
-  /// The second dimension must not let the frame be written.
-  virtual void protect(u64 gfn) = 0;
+  /// The second dimension must not let the frame be written. True: it did until now.
+  virtual bool protect(u64 gfn) = 0;
 };
 
 class ShadowSpace {
@@ -102,6 +107,7 @@ class ShadowSpace {
     u64 cr3 = 0, pdpte[4] = {};
     Role role;
     u32 page[4] = {kNone, kNone, kNone, kNone};
+    MachineAddr guests{};  ///< without a page: the guest's own root
   };
   /// What the walk of the guest's tables found, and the backing of the page.
   struct Guided {

@@ -42,29 +42,6 @@ const std::pair<const char*, const char*> kDesigns[] = {
      "[tlb.l1s]\nserves = store\nentries = 4\nways = 0\npolicy = random\n"},
 };
 
-/// A virtual machine's memory as its kernel writes it: with paging off, through the port, so that a hypervisor which traces
-/// tables learns of it. Read behind its back.
-class KernelsMemory final : public PhysicalMemory {
- public:
-  KernelsMemory(Port& port, PhysicalMemory& memory) : port_(port), memory_(memory) {}
-  bool has(PhysAddr a) const override { return memory_.has(a); }
-  bool read(PhysAddr a, std::span<u8> to) const override { return memory_.read(a, to); }
-  bool write(PhysAddr a, std::span<const u8> from) override {
-    const PagingState paged = port_.paging();
-    port_.set_paging({.cr0 = cr0::pe});
-    const bool ok =
-        port_.store_bytes(LinearAddr(a.value), from.data(), static_cast<unsigned>(from.size()), {Side::store}).ok();
-    port_.set_paging(paged);
-    return ok;
-  }
-  void clear(PhysAddr a, u64 bytes) override { memory_.clear(a, bytes); }
-  bool install_rom(PhysAddr a, std::span<const u8> bytes) override { return memory_.install_rom(a, bytes); }
-
- private:
-  Port& port_;
-  PhysicalMemory& memory_;
-};
-
 /// A port before one model. One that needs a virtual machine has its memory scattered over twice as much of the host's.
 struct Rig {
   static constexpr u64 kBytes = 0x4000000;
@@ -78,7 +55,6 @@ struct Rig {
     caches.set_access_counts(&counts);
     if (model->needs_guest()) be_virtual(host_page);
     port = std::make_unique<Port>(*model, caches, memory, filter, counts, clock);
-    if (space) kernels = std::make_unique<KernelsMemory>(*port, *space);
     settings.refuse_unknown();
     port->declare(stats);
     model->declare(stats);
@@ -98,7 +74,7 @@ struct Rig {
   }
   unsigned grain() const { return caches.model() == CacheModel::full ? caches.line_shift() : kPageShift; }
   /// What the guest's physical addresses name, and where that lies.
-  PhysicalMemory& physical() { return space ? static_cast<PhysicalMemory&>(*kernels) : memory; }
+  PhysicalMemory& physical() { return space ? static_cast<PhysicalMemory&>(*space) : memory; }
   MachineAddr machine_of(u64 address) const {
     return space ? space->look(PhysAddr(address)).address : MachineAddr(address);
   }
@@ -116,7 +92,6 @@ struct Rig {
   std::unique_ptr<vmm::Space> space;
   std::unique_ptr<MmuModel> model;
   std::unique_ptr<Port> port;
-  std::unique_ptr<KernelsMemory> kernels;
   sim::Stats stats;
 };
 

@@ -44,17 +44,24 @@ long double ulps(long double value, long double expected) {
   return std::fabs(value - expected) / std::ldexp(1.0L, e - 64);
 }
 
-/// Against the C library, whose own error is below a unit: both together below 1.6.
+/// Against the C library, whose own error is below a unit for most functions: both together below 1.6.
 template <class Ours, class Reference>
-void compare(Ours ours, Reference reference, long double from, long double to) {
+void compare(Ours ours, Reference reference, long double from, long double to, long double bound = 1.6L) {
   Random random(5);
   for (int n = 0; n < 4000; ++n) {
     const long double x = from + (to - from) * (static_cast<long double>(random.next()) / 0x1p64L);
     if (x == 0) continue;
     const long double expected = reference(x), value = number(ours(extended(x)));
     INFO(static_cast<double>(x));
-    REQUIRE(ulps(value, expected) < 1.6L);
+    REQUIRE(ulps(value, expected) < bound);
   }
+}
+
+/// 2^x - 1 with the product x * ln 2 kept to twice the precision.
+long double two_to_the_minus_1(long double x) {
+  constexpr long double high = 0.693147180559945309417232121458L, low = -1.14583527267987328E-20L;
+  const long double product = x * high, rest = std::fma(x, high, -product) + x * low;
+  return std::expm1(product) + rest * std::exp(product);
 }
 
 }  // namespace
@@ -95,8 +102,8 @@ TEST_CASE("x87 transcendentals lie within a unit in the last place of the true v
           0.78L);
   compare([](const F80& x) { return exact::tangent(kMasked, x).second; }, [](long double x) { return std::tan(x); }, -0.78L,
           0.78L);
-  compare([](const F80& x) { return exact::power_of_two(kMasked, x).value; },
-          [](long double x) { return std::expm1(x * 0.693147180559945309417232121458L); }, 0.01L, 1.0L);
+  compare([](const F80& x) { return exact::power_of_two(kMasked, x).value; }, two_to_the_minus_1, 0.01L, 1.0L,
+          3.6L);  // glibc's expm1l errs by up to three
   compare([](const F80& x) { return exact::arctangent(kMasked, extended(1), x).value; },
           [](long double x) { return std::atan(x); }, -1000.0L, 1000.0L);
   compare([](const F80& x) { return exact::arctangent(kMasked, extended(-3), x).value; },
@@ -131,7 +138,7 @@ TEST_CASE("underflow of a transcendental is denormal when masked and scaled when
   CHECK(masked.value.sign_exponent == 0);
   CHECK((masked.status & 0x30) == 0x30);
   const auto scaled = exact::y_log2_x(host::Environment(0x36f, 0), extended(1.4142135L), tiny);
-  CHECK(scaled.value.sign_exponent == 24576);
+  CHECK(scaled.value.sign_exponent == 24575);
   CHECK(scaled.value.significand >> 63 == 1);
   CHECK(exact::power_of_two(kMasked, half).value.sign_exponent == 0x3ffd);
 }

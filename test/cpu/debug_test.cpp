@@ -29,7 +29,7 @@ constexpr u64 kDr6Fixed = 0xffff0ff0;
 
 TEST_CASE("TF traps behind each instruction with DR6.BS and is clear in the handler", "[debug]") {
   Watched b;
-  b.cpu->s.rflags |= fl::tf;
+  b.cpu->set_rflags(b.cpu->rflags() | fl::tf);
   b.text({0x90, 0x90});
   b.step(2);
   CHECK(b.vector() == ex::db);
@@ -41,7 +41,7 @@ TEST_CASE("TF traps behind each instruction with DR6.BS and is clear in the hand
 
 TEST_CASE("MOV SS delays a trap by one instruction", "[debug]") {
   Watched b;
-  b.cpu->s.rflags |= fl::tf;
+  b.cpu->set_rflags(b.cpu->rflags() | fl::tf);
   b.cpu->s.gpr[RAX] = 0;
   b.text({0x8e, 0xd0, 0x90, 0x90});  // mov ss, ax; nop; nop
   b.step(3);
@@ -63,7 +63,7 @@ TEST_CASE("an instruction breakpoint faults before its instruction, and RF lets 
   c.cpu->write_dr(7, 1 << 2);
   c.text({0x90, 0x90, 0x90});
   c.cpu->s.rip = kText + 1;
-  c.cpu->s.rflags |= fl::rf;
+  c.cpu->set_rflags(c.cpu->rflags() | fl::rf);
   c.step(2);
   CHECK(c.vector() == 255);
   CHECK(c.cpu->s.rip == kText + 3);

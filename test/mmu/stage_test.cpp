@@ -182,7 +182,7 @@ TEST_CASE("a guest table that the host does not map is a violation at its guest-
   REQUIRE(!leaf);
   CHECK(leaf.fault().kind == Fault::Kind::violation);
   CHECK(leaf.fault().address == entry);
-  CHECK(leaf.fault().error == 3);  // a read that counts as a write, of a page that grants nothing
+  CHECK(leaf.fault().error == (3u | Fault::kOfTable));  // a read that counts as a write, of a page that grants nothing
   CHECK(bill.read_count() == 14);  // two whole rows of five, then four reads of the host
 }
 
@@ -247,7 +247,7 @@ TEST_CASE("without accessed and dirty flags in the host, reading a guest table n
     Bill bill;
     const auto leaf = m.guest.translate(0x400000, Access{}, bill);
     CHECK(leaf.ok() != accessed_dirty);
-    if (!leaf) CHECK(leaf.fault().error == (3u | 5u << 3));
+    if (!leaf) CHECK(leaf.fault().error == (3u | 5u << 3 | Fault::kOfTable));
   }
 }
 

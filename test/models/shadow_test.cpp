@@ -315,10 +315,38 @@ TEST_CASE("CR0.WP = 0 under a hardware that has it set: the supervisor writes, t
   m.control(s);
   CHECK(m.lands(kA, 0xa000, kStore));
   CHECK(m.error(kA, kFetch) == (pf::present | pf::fetch));
-  s.cr0 |= cr0::wp;
+  CHECK(m.lands(kA, 0xa000, kStore));
+  s.cr0 |= cr0::wp;  // no flush is asked for
   m.control(s);
   CHECK(m.error(kA, kStore) == (pf::present | pf::write));
   CHECK(m.lands(kA, 0xa000, kUserLoad));
+}
+
+TEST_CASE("a true fault forgets its address: what the guest then writes is seen without a flush") {
+  Machine m;
+  m.tables.set_entry(kA, 1, 0xa025);
+  m.load(kA), m.load(kB);
+  m.tables.set_entry(kB, 1, 0xb027);  // unsynchronized from here on
+  m.tables.set_entry(kA, 1, 0xd025);
+  CHECK(m.lands(kA, 0xa000));
+  CHECK(m.error(kA, kUserStore) == (pf::present | pf::write | pf::user));
+  CHECK(m.value("shadow.unsynced") == 1);
+  CHECK(m.lands(kA, 0xd000));
+}
+
+TEST_CASE("a global and an ordinary large page over the same memory are broken apart") {
+  Machine m;
+  const u64 global = kLarge + 0x200000;
+  m.tables.map(global, 0x800000, 0x107, 2);
+  PagingState s = m.port->paging();
+  const auto use = [&](u16 pcid) { s.cr3 = m.tables.root() | pcid, m.control(s); };
+  use(1);
+  m.load(kLarge), m.load(global);
+  m.flush(Kind::all);
+  m.load(kLarge), m.load(global);  // by the hardware, from the shadow
+  use(2);
+  CHECK(m.hits(global));
+  CHECK(!m.hits(kLarge));
 }
 
 TEST_CASE("SMAP holds for pages that CR0.WP = 0 lets the supervisor write: such stores are carried out one by one") {

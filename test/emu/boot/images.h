@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "emu/boot/boot.h"
+#include "mmu/memory.h"
 
 namespace nestwalk::emu::boot::test {
 

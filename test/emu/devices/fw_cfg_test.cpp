@@ -1,6 +1,9 @@
 // QEMU's firmware configuration device, through both of its interfaces.
 #include "emu/devices/fw_cfg.h"
 
+#include <cstring>
+
+#include "mmu/memory.h"
 #include "sim/settings.h"
 #include "test/catch.h"
 #include "test/emu/devices/bench.h"

@@ -10,7 +10,7 @@ inline constexpr u8 de = 0, db = 1, nmi = 2, bp = 3, of = 4, br = 5, ud = 6, nm 
                     gp = 13, pf = 14, mf = 16, ac = 17, mc = 18, xm = 19;
 /// No exception: the processor stops in front of the instruction until an interrupt comes (FERR#, SDM vol. 1, 8.7.2).
 inline constexpr u8 frozen = 255;
-}
+}  // namespace ex
 
 /// Thrown inside handlers only and caught once, in the run loop. A fault leaves no trace of its instruction, except what
 /// the architecture says (a string instruction's finished iterations).

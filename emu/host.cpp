@@ -19,13 +19,15 @@ void HostParams::declare(sim::Section s) {
   s.field("cores", cores, {1, 64, "cores"}, "physical cores, each with TLBs and caches of its own");
   s.field("page_size", page_size, {{"4K", PageSize::k4K}, {"2M", PageSize::k2M}, {"1G", PageSize::k1G}},
           "largest page with which a hypervisor backs guest-physical memory");
-  s.field("placement", placement,
-          {{"first-fit", vmm::Placement::first_fit}, {"random", vmm::Placement::random}, {"colour", vmm::Placement::colour}},
-          "which machine frame a guest frame is given: the lowest free one, any, or the lowest of the same colour");
+  s.field(
+      "placement", placement,
+      {{"first-fit", vmm::Placement::first_fit}, {"random", vmm::Placement::random}, {"colour", vmm::Placement::colour}},
+      "which machine frame a guest frame is given: the lowest free one, any, or the lowest of the same colour");
   s.field("colours", colours, {1, 1 << 16, "colours"}, "page colours of placement = colour, a power of two");
   s.field("scheduler", scheduler, {{"round-robin", Scheduler::round_robin}, {"weighted", Scheduler::weighted}},
           "who gets a core next: each in turn, or the one that has had least of it for its weight");
-  s.field("slice", slice_us, {1, 60'000'000, "microseconds"}, "guest time after which another virtual machine has its turn");
+  s.field("slice", slice_us, {1, 60'000'000, "microseconds"},
+          "guest time after which another virtual machine has its turn");
   if (colours & (colours - 1)) s.refuse("colours", "must be a power of two");
 }
 
@@ -35,6 +37,12 @@ Host::Host(sim::Settings& settings) {
   costs_.declare(settings.section("vmm.cost"));
   cores_.resize(host_.cores);
   for (Physical& p : cores_) p.core = std::make_unique<Core>(settings, params_, memory_);
+  // A layer that describes one design stays where it is when mmu.model names another.
+  for (const auto& [name, entry] : mmu::Models::instance().entries()) {
+    std::string section = name;
+    std::replace(section.begin(), section.end(), '-', '_');
+    settings.allow_unused(section);
+  }
   read_tenants(settings);
   install_memory();
   for (auto& t : tenants_) build(*t, settings);
@@ -58,7 +66,8 @@ void Host::read_tenants(sim::Settings& settings) {
     return;
   }
   if (!needs_guest)
-    settings.section("mmu").refuse("model", "runs a bare machine; virtual machines ([vm.NAME]) need one with a hypervisor: nested, shadow, ...");
+    settings.section("mmu").refuse(
+        "model", "runs a bare machine; virtual machines ([vm.NAME]) need one with a hypervisor: nested, shadow, ...");
   for (const std::string& name : names) {
     sim::Section s = all.child(name);
     auto t = std::make_unique<Tenant>();
@@ -70,11 +79,13 @@ void Host::read_tenants(sim::Settings& settings) {
     s.field("memory", t->memory, {u64{16} << 20, u64{1} << 46, "bytes"}, "guest-physical memory of this virtual machine");
     t->images.declare(s);
     s.field("console", t->console, "file that receives its serial output; default: console.txt in its part of --out");
-    s.field("weight", t->weight, {1, 1'000'000, ""}, "its part of a core under scheduler = weighted, relative to the others'");
+    s.field("weight", t->weight, {1, 1'000'000, ""},
+            "its part of a core under scheduler = weighted, relative to the others'");
     s.field("core", t->core, {0, 63, ""}, "the physical core it runs on; default: each in turn");
     s.field("processors", processors, {1, 255, "processors"}, "virtual CPUs");
     if (processors != 1) s.refuse("processors", "must be 1: this version has one processor a machine");
-    if (t->core >= host_.cores) s.refuse("core", fmt::format("names a core that host.cores = {} does not have", host_.cores));
+    if (t->core >= host_.cores)
+      s.refuse("core", fmt::format("names a core that host.cores = {} does not have", host_.cores));
     tenants_.push_back(std::move(t));
   }
 }
@@ -99,8 +110,9 @@ void Host::install_memory() {
   u64 bytes = host_.memory ? host_.memory : promised + own;
   bytes = align_up(bytes, bytes_of(PageSize::k2M));
   if (host_.memory && host_.memory < promised)
-    throw sim::ConfigError(fmt::format("host.memory = {}: the virtual machines were promised {} together; give the host more, or them less",
-                                       boot::mebibytes(host_.memory), boot::mebibytes(promised)));
+    throw sim::ConfigError(
+        fmt::format("host.memory = {}: the virtual machines were promised {} together; give the host more, or them less",
+                    boot::mebibytes(host_.memory), boot::mebibytes(promised)));
   try {
     memory_.install(MachineAddr(0), bytes);
   } catch (const std::runtime_error& e) {
@@ -144,18 +156,21 @@ void Host::declare() {
     };
   };
   stats_.counter("instructions", sum("instructions"), "instructions", "instructions of all machines together");
-  stats_.counter("cycles", [this] { return core_cycles(); }, "cycles", "time of all cores together");
+  stats_.counter(
+      "cycles", [this] { return core_cycles(); }, "cycles", "time of all cores together");
   for (unsigned c = 0; c < kCauses; ++c) {
     const auto cause = static_cast<Cause>(c);
     const std::string name = std::string("cycles.") + name_of(cause);
     if (cause == Cause::away) continue;  // to a machine, not to a core
     if (cause == Cause::idle)
-      stats_.counter(name, [this] { return core_cycles() - busy_cycles(); }, "cycles", "no machine had anything to do");
+      stats_.counter(
+          name, [this] { return core_cycles() - busy_cycles(); }, "cycles", "no machine had anything to do");
     else
       stats_.counter(name, sum(name), "cycles", describe(cause));
   }
   stats_.counter(
-      "host.world_switches", [this] {
+      "host.world_switches",
+      [this] {
         u64 n = 0;
         for (const auto& t : tenants_) n += t->world_switches;
         return n;
@@ -163,7 +178,8 @@ void Host::declare() {
       "switches", "times a core turned from one virtual machine to another");
   if (frames_) {
     stats_.counter(
-        "host.memory.used", [this] { return (frames_->total() - frames_->free()) << kPageShift; }, "bytes", "machine memory given away");
+        "host.memory.used", [this] { return (frames_->total() - frames_->free()) << kPageShift; }, "bytes",
+        "machine memory given away");
     stats_.counter(
         "host.memory.free", [this] { return frames_->free() << kPageShift; }, "bytes", "machine memory that nobody has");
   }
@@ -175,7 +191,9 @@ void Host::declare() {
     for (const sim::Stats::Row& row : own.counters()) {
       const bool wanted = row.name == "instructions" || row.name.starts_with("cycles") || row.name.starts_with("vmm.") ||
                           row.name.starts_with("mem.") || row.name == "walk.count" || row.name == "walk.reads";
-      if (wanted) stats_.counter(prefix + row.name, [&own, name = row.name] { return own.value_now(name); }, row.unit, row.text);
+      if (wanted)
+        stats_.counter(
+            prefix + row.name, [&own, name = row.name] { return own.value_now(name); }, row.unit, row.text);
     }
     stats_.counter(prefix + "world_switches", t->world_switches, "switches", "times it was given its core");
   }
@@ -205,7 +223,8 @@ void Host::load() {
     } catch (const boot::BootError& e) {
       throw boot::BootError(t->name.empty() ? e.what() : fmt::format("vm.{}: {}", t->name, e.what()));
     } catch (const vmm::OutOfMemory&) {
-      throw sim::ConfigError(fmt::format("host.memory: too little is left to load {}", t->name.empty() ? "the guest" : "vm." + t->name));
+      throw sim::ConfigError(
+          fmt::format("host.memory: too little is left to load {}", t->name.empty() ? "the guest" : "vm." + t->name));
     }
   }
 }
@@ -275,8 +294,9 @@ void Host::run_slice(Physical& p, Tenant& t) {
   const auto alive = [](const Tenant* x) { return x->ended == Stop::none; };
   const bool others = std::count_if(p.tenants.begin(), p.tenants.end(), alive) > 1;
   m.shares_core = others && params_.guest_clock == sim::Clock::Guest::cycles;
-  const sim::Clock::EventId alarm =
-      others ? m.clock().at(m.clock().now() + m.clock().from_hz(host_.slice_us, 1'000'000), [&m] { m.stop(Stop::preempted); }) : 0;
+  const sim::Clock::EventId alarm = others ? m.clock().at(m.clock().now() + m.clock().from_hz(host_.slice_us, 1'000'000),
+                                                          [&m] { m.stop(Stop::preempted); })
+                                           : 0;
   const Cycles before = m.clock().cycles;
   Stop why;
   try {
@@ -306,7 +326,8 @@ void Host::run() {
   while (true) {
     Physical* next = nullptr;
     for (Physical& p : cores_) {
-      const bool alive = std::any_of(p.tenants.begin(), p.tenants.end(), [](const Tenant* t) { return t->ended == Stop::none; });
+      const bool alive =
+          std::any_of(p.tenants.begin(), p.tenants.end(), [](const Tenant* t) { return t->ended == Stop::none; });
       if (alive && (!next || p.now < next->now)) next = &p;
     }
     if (!next) return;

@@ -41,10 +41,10 @@ struct Tenant {
   std::unique_ptr<Machine> machine;
   std::unique_ptr<Share> share;
 
-  u64 limit = ~u64{0};                 ///< instructions after which `on_limit` is asked
-  cpu::Stop ended = cpu::Stop::none;   ///< why it runs no more
+  u64 limit = ~u64{0};                ///< instructions after which `on_limit` is asked
+  cpu::Stop ended = cpu::Stop::none;  ///< why it runs no more
   bool asleep = false;
-  Cycles used = 0;                     ///< of its core
+  Cycles used = 0;  ///< of its core
   u64 world_switches = 0;
 };
 

@@ -116,6 +116,7 @@ Stop Machine::run(u64 limit) {
     if (why != Stop::reset || params_.on_reset != MachineParams::OnReset::reboot) return why;
     board_->reset();
     cpu_->reset();
+    if (space_) core_.model->forget(*space_, PhysAddr(0), u64{1} << 52, port_->fresh_bill());  // loaders write unheard
     boot();
   }
 }

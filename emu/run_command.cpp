@@ -69,7 +69,8 @@ class Run {
     settings.refuse_unknown();
     if (vm.count("screen")) screen_.emplace(vm["screen"].as<std::string>());
     for (std::size_t n = 0; n < host_.size(); ++n)
-      guests_.push_back(std::make_unique<GuestRun>(host_, host_.tenant(n), settings, params_, n == attached_ ? &console_ : nullptr));
+      guests_.push_back(
+          std::make_unique<GuestRun>(host_, host_.tenant(n), settings, params_, n == attached_ ? &console_ : nullptr));
     if (vm.count("out")) open_output(vm["out"].as<std::string>());
     tracing_->open(out_ ? &*out_ : nullptr);
     for (std::size_t n = 0; n < host_.size(); ++n) host_.machine(n).on_poll = [this] { poll(); };
@@ -105,7 +106,8 @@ class Run {
       if (host_.tenant(n).name == name) return n;
       names.push_back(host_.tenant(n).name);
     }
-    throw sim::ConfigError(fmt::format("--vm {}: there is no such virtual machine; there are: {}", name, fmt::join(names, ", ")));
+    throw sim::ConfigError(
+        fmt::format("--vm {}: there is no such virtual machine; there are: {}", name, fmt::join(names, ", ")));
   }
 
   void open_output(const std::string& path) {
@@ -140,9 +142,11 @@ class Run {
       const sim::Clock& clock = host_.machine(n).clock();
       all += clock.instructions;
       const std::string& name = host_.tenant(n).name;
-      fmt::print(stderr, "\nnestwalk: {}{}{}: {} instructions, {} cycles, {:.1f} s on this host ({:.1f} million instructions a second)",
-                 name, name.empty() ? "" : ": ", guests_[n]->ended(), clock.instructions, clock.cycles, seconds,
-                 static_cast<double>(clock.instructions) / seconds / 1e6);
+      fmt::print(
+          stderr,
+          "\nnestwalk: {}{}{}: {} instructions, {} cycles, {:.1f} s on this host ({:.1f} million instructions a second)",
+          name, name.empty() ? "" : ": ", guests_[n]->ended(), clock.instructions, clock.cycles, seconds,
+          static_cast<double>(clock.instructions) / seconds / 1e6);
     }
     if (host_.size() > 1)
       fmt::print(stderr, "\nnestwalk: all together: {} instructions, {:.1f} million instructions a second", all,
@@ -162,7 +166,8 @@ class Run {
     out_->write("summary.txt", report::summary(h, host_.stats(), s));
   }
 
-  /// One machine's own status; of several 0 when all ended well, and kSomeFailed when their neighbours went on without some.
+  /// One machine's own status; of several 0 when all ended well, and kSomeFailed when their neighbours went on without
+  /// some.
   int status() const {
     if (guests_.size() == 1) return guests_[0]->status();
     bool failed = false;

@@ -8,7 +8,8 @@ void Share::settle() {
   const sim::Snapshot gained = now.minus(begun_);
   // In place: what was declared refers to these very members.
   for (std::size_t i = 0; i < sum_.counters.size(); ++i) sum_.counters[i] += gained.counters[i];
-  for (std::size_t i = 0; i < sum_.histograms.size(); ++i) sum_.histograms[i] = sum_.histograms[i].plus(gained.histograms[i]);
+  for (std::size_t i = 0; i < sum_.histograms.size(); ++i)
+    sum_.histograms[i] = sum_.histograms[i].plus(gained.histograms[i]);
   begun_ = std::move(now);
 }
 

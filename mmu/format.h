@@ -1,7 +1,7 @@
 // Table formats as compile-time descriptions: entry width, levels, index extraction, leaf test, reserved bits, rights.
 // Legacy32 is SDM vol. 3, 4.3 (with PSE and PSE-36), Pae 4.4, Ia32e<4> and Ia32e<5> 4.5; their rights and error codes are
-// 4.6 and 4.7, accessed and dirty 4.8; Ept and Ept5 are 29.3 ("The Extended Page Table Mechanism"). mmu/walk.h walks them all.
-// Protection keys (4.6.2) belong to 4- and 5-level paging.
+// 4.6 and 4.7, accessed and dirty 4.8; Ept and Ept5 are 29.3 ("The Extended Page Table Mechanism"). mmu/walk.h walks them
+// all. Protection keys (4.6.2) belong to 4- and 5-level paging.
 #pragma once
 
 #include <concepts>

@@ -30,7 +30,7 @@ struct Translation {
   /// There is no memory behind the address but a device's register, at this guest-physical address in `address`.
   bool device = false;
   bool stores_lost = false;  ///< the virtual machine's ROM, whatever memory stands behind it
-  u32 handle = 0;  ///< first-level resident, as announced to the ResidentListener
+  u32 handle = 0;            ///< first-level resident, as announced to the ResidentListener
   tlb::Touch touch;
 };
 

@@ -25,8 +25,8 @@ class TlbFront {
   /// What follows is translated for, tagged with and flushed from this VPID or ASID, 0 to tlb::kVpids - 1 (SDM vol. 3,
   /// 29.1). Nothing is flushed by it.
   void set_vpid(unsigned vpid);
-  /// Everything of a VPID, globals and page-walk caches too (INVVPID type 1; combined mappings of INVEPT); or all but what is
-  /// global (type 3).
+  /// Everything of a VPID, globals and page-walk caches too (INVVPID type 1; combined mappings of INVEPT); or all but what
+  /// is global (type 3).
   void forget_vpid(unsigned vpid, bool with_global = true);
   /// What translates one linear address under a VPID, whatever the PCID, and the VPID's page-walk caches (INVVPID type 0).
   void forget_page(unsigned vpid, LinearAddr address);

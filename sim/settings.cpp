@@ -299,6 +299,8 @@ void Settings::refuse_unknown() const {
   std::size_t more = 0;
   for (const auto& entry : given_) {
     if (std::find(names.begin(), names.end(), entry.first) != names.end()) continue;
+    const auto begins = [&](const std::string& prefix) { return entry.first.starts_with(prefix); };
+    if (std::any_of(unused_.begin(), unused_.end(), begins)) continue;
     if (first) ++more;
     if (!first || entry.second.order < first->second.order) first = &entry;
   }

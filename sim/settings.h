@@ -107,6 +107,8 @@ class Settings {
   /// After every component has declared its keys: throws ConfigError for a given key that nobody declared, with the
   /// file, the line and the nearest declared name.
   void refuse_unknown() const;
+  /// Keys below `prefix` may be given though nobody declares them: they belong to a part that is not in use.
+  void allow_unused(const std::string& prefix) { unused_.push_back(prefix + "."); }
   const std::vector<Declared>& declared() const { return declared_; }
   /// All declared keys with their effective values as an INI file that load_text reads back to the same settings.
   std::string effective() const;
@@ -122,6 +124,7 @@ class Settings {
 
   std::map<std::string, Given> given_;
   std::vector<Declared> declared_;
+  std::vector<std::string> unused_;
   u64 order_ = 0;
 };
 

@@ -21,8 +21,8 @@ inline constexpr unsigned kVpidShift = 12, kVpids = 16;
 constexpr bool same_vpid(u16 a, u16 b) { return ((a ^ b) & kVpidMask) == 0; }
 
 struct Entry {
-  u64 page = 0;   ///< linear address >> 12, aligned to the size
-  u64 frame = 0;  ///< machine address >> 12, aligned to the size
+  u64 page = 0;                   ///< linear address >> 12, aligned to the size
+  u64 frame = 0;                  ///< machine address >> 12, aligned to the size
   u16 pcid = 0;                   ///< context: VPID or ASID in bits 15:12, PCID below
   PageSize size = PageSize::k4K;  ///< effective size
   Rights rights;

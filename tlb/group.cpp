@@ -196,8 +196,7 @@ u64 Group::erase_overlapping(const Entry& entry) {
       }
       const u64 number = page_number(linear_of(entry), size);
       const u32 set = bank.array.set_of(number);
-      const u64 tag =
-          entry.rights.global ? global_tag_of(number, size, entry.pcid) : tag_of(number, size, entry.pcid);
+      const u64 tag = entry.rights.global ? global_tag_of(number, size, entry.pcid) : tag_of(number, size, entry.pcid);
       for (u32 way; (way = bank.array.find(set, tag)) != Array<Entry>::kNone; ++erased) erase({&bank, set, way});
     }
   if (smaller)

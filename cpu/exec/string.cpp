@@ -172,12 +172,14 @@ bool elements(Cpu& c, Cursor& k, Cycles most, bool stepped) {
   return true;
 }
 
-/// A count of 0 with 32-bit addresses in 64-bit mode: Intel's fast strings clear the high halves of the registers that they
-/// would have counted with, though nothing is done (measured; undefined in the manual).
-template <bool moves>
+/// A count of 0 with 32-bit addresses in 64-bit mode: Intel's processors clear the high halves of the registers that they
+/// would have counted with, though nothing is done (measured).
+template <class Op>
 void truncate_counters(Cpu& c) {
-  for (const u8 r : {RCX, RDI}) c.s.gpr[r] = static_cast<u32>(c.s.gpr[r]);
-  if constexpr (moves) c.s.gpr[RSI] = static_cast<u32>(c.s.gpr[RSI]);
+  constexpr bool stores = std::is_same_v<Op, Stos>, scans = std::is_same_v<Op, Scas>, loads = std::is_same_v<Op, Lods>;
+  c.s.gpr[RCX] = 0;
+  if constexpr (!loads) c.s.gpr[RDI] = static_cast<u32>(c.s.gpr[RDI]);
+  if constexpr (!stores && !scans) c.s.gpr[RSI] = static_cast<u32>(c.s.gpr[RSI]);
 }
 
 template <class Op, class T, Until until>
@@ -187,8 +189,7 @@ void repeated(Cpu& c, const Insn& i) {
   const bool stepped = (c.s.rflags & fl::tf) || (c.s.dr[7] & 0xff);
   const Cycles most = stepped ? 1 : kRounds;
   Cursor k(c, i);
-  if constexpr (std::is_same_v<Op, Movs> || std::is_same_v<Op, Stos>)
-    if (!k.left && c.long64() && i.address == 4) truncate_counters<std::is_same_v<Op, Movs>>(c);
+  if (!k.left && c.long64() && i.address == 4) truncate_counters<Op>(c);
   if constexpr (until == Until::count) {
     if (!elements<Op, T, until>(c, k, most, stepped)) return restart(c, i);
   } else {

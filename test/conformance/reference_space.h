@@ -34,9 +34,7 @@ class ReferenceSpace {
   static constexpr u64 kRegionBytes = u64{1} << F::shift(2);
 
   ReferenceSpace(PhysicalMemory& memory, Port& port, u64 seed)
-      : port_(port),
-        random_(seed),
-        tables_{Tables<F>(memory, 0, 0x100000), Tables<F>(memory, 0, 0x800000)} {
+      : port_(port), random_(seed), tables_{Tables<F>(memory, 0, 0x100000), Tables<F>(memory, 0, 0x800000)} {
     state_.cr0 = cr0::pe | cr0::wp | cr0::pg;
     state_.cr4 = cr4::pge | (kWide ? cr4::pae : cr4::pse) | (F::kLevels == 5 ? cr4::la57 : 0) | (kLong ? cr4::pcide : 0);
     state_.efer = (kLong ? efer::lme | efer::lma : 0) | (kWide ? efer::nxe : 0);

@@ -373,8 +373,8 @@ TEST_CASE("LAR, LSL, VERR and VERW answer in ZF", "[system]") {
     CHECK(execute(b, bytes) == 255);
     return s.flags.zf();
   };
-  CHECK(query({0x0f, 0x02, 0xc8}, kData3));  // LAR ECX, EAX
-  CHECK(s.gpr[RCX] == 0xcff200);  // with the limit's upper bits, as parts do
+  CHECK(query({0x0f, 0x02, 0xc8}, kData3));        // LAR ECX, EAX
+  CHECK(s.gpr[RCX] == 0xcff200);                   // with the limit's upper bits, as parts do
   CHECK_FALSE(query({0x0f, 0x02, 0xc8}, kData0));  // invisible from level 3
   CHECK(s.gpr[RCX] == 0x1234);
   CHECK(query({0x0f, 0x03, 0xc8}, kData3));  // LSL

@@ -17,9 +17,8 @@ struct Bench {
     settings.refuse_unknown();
     consoles.resize(host->size());
     for (std::size_t n = 0; n < host->size(); ++n)
-      host->machine(n).on_debug_output = host->machine(n).on_output = [this, n](u8 byte) {
-        consoles[n] += static_cast<char>(byte);
-      };
+      host->machine(n).on_debug_output =
+          host->machine(n).on_output = [this, n](u8 byte) { consoles[n] += static_cast<char>(byte); };
     host->load();
   }
   u64 value(std::size_t n, const std::string& name) {
@@ -42,8 +41,8 @@ TEST_CASE("three machines keep their secrets, under every design with a hypervis
   const std::string image = build_guest(scratch, "test/guests/secret.S");
   for (const std::string model : {"nested", "shadow"})
     for (const char* placement : {"first-fit", "random"}) {
-      Bench b("[mmu]\nmodel = " + model + "\n[host]\nslice = 20\nplacement = " + placement + "\n" +
-              vm("a", image, "AAAA") + vm("b", image, "BcBd") + vm("c", image, "xyz!"));
+      Bench b("[mmu]\nmodel = " + model + "\n[host]\nslice = 20\nplacement = " + placement + "\n" + vm("a", image, "AAAA") +
+              vm("b", image, "BcBd") + vm("c", image, "xyz!"));
       b.host->run();
       INFO(model << ", " << placement);
       for (std::size_t n = 0; n < 3; ++n) {
@@ -63,8 +62,7 @@ TEST_CASE("a core's time is what its machines did on it, and each machine's time
   const sim::Snapshot s = b.host->stats().snapshot();
   u64 busy = 0;
   for (std::size_t n = 0; n < 2; ++n) {
-    CHECK(b.value(n, "cycles") ==
-          sum_of(b.host->machine(n).stats(), b.host->machine(n).stats().snapshot(), "cycles."));
+    CHECK(b.value(n, "cycles") == sum_of(b.host->machine(n).stats(), b.host->machine(n).stats().snapshot(), "cycles."));
     CHECK(b.value(n, "cycles.away") > 0);
     busy += b.value(n, "cycles") - b.value(n, "cycles.away") - b.value(n, "cycles.idle");
     CHECK(b.value(n, "tlb.l1d.accesses") == b.value(n, "tlb.l1d.hits") + b.value(n, "tlb.l1d.misses"));
@@ -77,8 +75,8 @@ TEST_CASE("a core's time is what its machines did on it, and each machine's time
 TEST_CASE("weights divide a core") {
   Scratch scratch;
   const std::string image = build_guest(scratch, "test/guests/secret.S");
-  Bench b("[mmu]\nmodel = nested\n[host]\nslice = 20\nscheduler = weighted\n[run]\n" + vm("a", image, "AAAA", "weight = 300\n") +
-          vm("b", image, "BBBB", "weight = 100\n"));
+  Bench b("[mmu]\nmodel = nested\n[host]\nslice = 20\nscheduler = weighted\n[run]\n" +
+          vm("a", image, "AAAA", "weight = 300\n") + vm("b", image, "BBBB", "weight = 100\n"));
   b.host->tenant(0).limit = 6'000'000;
   b.host->on_limit = [&](emu::Tenant&) { b.host->stop(cpu::Stop::limit); };
   b.host->run();
@@ -89,7 +87,8 @@ TEST_CASE("weights divide a core") {
 
 TEST_CASE("a machine that fails takes nobody with it") {
   Scratch scratch;
-  const std::string good = build_guest(scratch, "test/guests/secret.S"), bad = build_guest(scratch, "test/guests/triple_fault.S");
+  const std::string good = build_guest(scratch, "test/guests/secret.S"),
+                    bad = build_guest(scratch, "test/guests/triple_fault.S");
   Bench b("[mmu]\nmodel = shadow\n[host]\nslice = 20\n" + vm("bad", bad, "") + vm("good", good, "GOOD"));
   b.host->run();
   CHECK(b.host->tenant(0).ended == cpu::Stop::triple_fault);

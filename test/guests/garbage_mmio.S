@@ -5,6 +5,7 @@
 # prints: still here
 # status: 0
 # not under: qemu (its other devices are not ours)
+# not under: bochs (its other devices are not ours)
 .include "guest.inc"
 multiboot_header
 .code32

@@ -3,6 +3,7 @@
 # prints:
 # status: 0
 # not under: qemu (its exit status says less)
+# not under: bochs (it has no power-management port there)
 .include "guest.inc"
 multiboot_header
 .code32

@@ -3,6 +3,7 @@
 # prints:
 # status: 4
 # not under: qemu (its exit status says less)
+# not under: bochs (a reset shows no status)
 .include "guest.inc"
 multiboot_header
 .code32

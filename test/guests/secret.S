@@ -4,6 +4,7 @@
 # image: multiboot
 # prints: secret kept
 # status: 0
+# not under: bochs (its boot loader has used that memory)
 .include "guest.inc"
 multiboot_header
 .code32

@@ -183,7 +183,7 @@ TEST_CASE("a guest table that the host does not map is a violation at its guest-
   CHECK(leaf.fault().kind == Fault::Kind::violation);
   CHECK(leaf.fault().address == entry);
   CHECK(leaf.fault().error == (3u | Fault::kOfTable));  // a read that counts as a write, of a page that grants nothing
-  CHECK(bill.read_count() == 14);  // two whole rows of five, then four reads of the host
+  CHECK(bill.read_count() == 14);                       // two whole rows of five, then four reads of the host
 }
 
 TEST_CASE("a host in the guest's format reports violations, never page faults") {

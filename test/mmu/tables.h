@@ -10,7 +10,8 @@ namespace nestwalk::test {
 
 using namespace nestwalk::mmu;
 
-/// Tables of format F in a bare machine's memory, or in a virtual one's. Their space begins at address `base` of it; tables are taken from `next` upwards (in that space).
+/// Tables of format F in a bare machine's memory, or in a virtual one's. Their space begins at address `base` of it; tables
+/// are taken from `next` upwards (in that space).
 template <class F>
 class Tables {
  public:

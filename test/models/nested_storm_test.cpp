@@ -163,7 +163,7 @@ TEST_CASE("two machines in turns see only their own memory, and the filter chang
 TEST_CASE("two machines in turns see only their own memory, and the filter changes nothing (other designs)") {
   same_with_and_without_filter("flat-nested", "");
   same_with_and_without_filter("flat-nested", "[nested]\nvpid = false\n", PageSize::k2M);
-  same_with_and_without_filter("walk-cache-2d", "[walk_cache]\nentries = 8\n");
+  same_with_and_without_filter("walk-cache-2d", "[walk_cache_2d]\nentries = 8\n");
 }
 
 TEST_CASE("the guest sees the same whatever the second dimension is") {

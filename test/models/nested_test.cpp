@@ -87,7 +87,7 @@ TEST_CASE("a walk cache of both dimensions leaves the lowest levels to memory, o
   const auto second_walk = [](const char* holds) {
     NestedBench b(
         {.model = "walk-cache-2d",
-         .settings = std::string(kBareWalks) + "[walk_cache]\nentries = 64\nlatency = 2\nholds = " + holds + "\n"});
+         .settings = std::string(kBareWalks) + "[walk_cache_2d]\nentries = 64\nlatency = 2\nholds = " + holds + "\n"});
     Tables<Ia32e<4>> guest(b.space(), 0, 0x100000);
     guest.map(kPage, 0x1000000, 0x67);
     b.paging(paging_of<Ia32e<4>>(guest.root()));

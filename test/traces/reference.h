@@ -221,6 +221,7 @@ class Replay {
   void read(const Record& r) {
     ++walks_of_->reads;
     read_cycles_ += r.c;
+    position_cycles_["g" + std::to_string(r.level) + "h" + std::to_string(r.side)] += r.c;
     ++served_["g" + std::to_string(r.level) + "h" + std::to_string(r.side)][r.size];
   }
 
@@ -235,6 +236,7 @@ class Replay {
   Walks* walks_of_ = &walks_[0][0];
   std::map<unsigned, u64> pages_;
   std::map<std::string, std::map<unsigned, u64>> served_;
+  std::map<std::string, u64> position_cycles_;
 };
 
 inline std::map<std::string, u64> Replay::counts() const {
@@ -267,6 +269,7 @@ inline std::map<std::string, u64> Replay::counts() const {
   }
   all["walk.faults"] = faults_, all["cycles.walk_read"] = read_cycles_;
   for (const auto& [size, n] : pages_) all["walk.page_size." + size_name(size)] = n;
+  for (const auto& [position, cycles] : position_cycles_) all["walk.cycles_by_position." + position] = cycles;
   for (const auto& [position, by_server] : served_)
     for (const auto& [server, n] : by_server)
       all["walk.reads_by_position." + position] += all["walk.served_by." + position + "." + servers[server & 7]] = n;

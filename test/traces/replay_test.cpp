@@ -138,7 +138,8 @@ void replay_accesses(const Design& design, emu::Machine& machine, const std::str
   const Replay r = replay(trace, design.tlbs);
   INFO(design.name << ", " << r.records << " records");
   CHECK(r.disagreements == std::vector<u64>{});
-  compare(r.counts(), machine.stats(), s, {"tlb.", "accesses.", "walk."}, {"cycles.", "cache.", "reads", "served_by"});
+  compare(r.counts(), machine.stats(), s, {"tlb.", "accesses.", "walk."},
+          {"cycles.", "cache.", "reads", "served_by", "cycles_by"});
   check_invariants(machine.stats(), s);
 }
 

@@ -12,7 +12,8 @@ namespace {
 constexpr u64 kBytes = u64{16} << 20;
 
 struct Bench {
-  explicit Bench(Placement placement, u32 colours = 8, u64 seed = 1) : frames((install(), memory), kBytes, placement, colours, seed) {}
+  explicit Bench(Placement placement, u32 colours = 8, u64 seed = 1)
+      : frames((install(), memory), kBytes, placement, colours, seed) {}
   void install() { memory.install(MachineAddr(0), kBytes); }
   mmu::MachineMemory memory;
   Frames frames;
@@ -69,16 +70,16 @@ TEST_CASE("a large frame is contiguous, aligned, and overlaps nothing") {
   for (const Placement placement : {Placement::first_fit, Placement::random}) {
     Bench b(placement);
     std::set<u64> small;
-    for (int n = 0; n < 20; ++n) small.insert(b.frames.take(PageSize::k4K, 0).address.value);
+    for (int n = 0; n < 2; ++n) small.insert(b.frames.take(PageSize::k4K, 0).address.value);
     unsigned large = 0;
     for (Frames::Taken t; (t = b.frames.take(PageSize::k2M, 0)).ok; ++large) {
       CHECK(t.address.value % bytes_of(PageSize::k2M) == 0);
       CHECK(t.address.value + bytes_of(PageSize::k2M) <= kBytes);
       for (const u64 s : small) CHECK((s < t.address.value || s >= t.address.value + bytes_of(PageSize::k2M)));
     }
-    CHECK(large >= 1);
-    CHECK(large <= 7);  // the first 2M hold frame 0
-    CHECK(b.frames.free() == b.frames.total() - 20 - large * 512);
+    CHECK(large >= 5);  // of eight, the first holds frame 0, and others may hold the two
+    CHECK(large <= 7);
+    CHECK(b.frames.free() == b.frames.total() - 2 - large * 512);
   }
 }
 

@@ -1,0 +1,68 @@
+#include "test/oracle/harness/campaign.h"
+
+#include <chrono>
+
+#include "cpu/decode.h"
+
+namespace nestwalk::oracle {
+
+using cpu::Op;
+
+Campaign::Campaign(const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u64 seed)
+    : atlas_(atlas), ours_(ours), theirs_(theirs), rung_(rung), seed_(seed) {
+  for (unsigned n = 0; n < static_cast<unsigned>(Op::count_); ++n)
+    if (const Op op = static_cast<Op>(n); !atlas.forms_of(op).empty() && !exception_of(op, rung) && !left_to_silicon(op))
+      ops_.push_back(op);
+}
+
+/// Unicorn is asked about general instructions only: x87 and vectors have the host, and QEMU 5 is known to be lax there.
+bool Campaign::left_to_silicon(Op op) const {
+  if (rung_ != kUnicorn) return false;
+  for (const u32 f : atlas_.forms_of(op))
+    if (const Form& form = atlas_.forms()[f]; form.x87 || form.mmx || form.vector) return true;
+  return false;
+}
+
+Case Campaign::draw(u64 number) const {
+  const auto& forms = atlas_.forms_of(ops_[number % ops_.size()]);
+  return draw_case(atlas_, ours_.cpuid(), forms[number / ops_.size() % forms.size()], seed_, number);
+}
+
+CampaignResult Campaign::run(u64 first, u64 count, const std::function<void(const Progress&)>& progress) {
+  CampaignResult result;
+  const auto began = std::chrono::steady_clock::now();
+  std::vector<Case> cases(kBatch);
+  std::vector<Outcome> ours(kBatch), theirs(kBatch);
+  for (u64 at = first; at < first + count; at += kBatch) {
+    const std::size_t n = std::min<u64>(kBatch, first + count - at);
+    for (std::size_t k = 0; k < n; ++k) cases[k] = draw(at + k);
+    theirs_.start({cases.data(), n}, {theirs.data(), n});
+    ours_.run({cases.data(), n}, {ours.data(), n});
+    theirs_.finish();
+    for (std::size_t k = 0; k < n; ++k) judge(cases[k], ours[k], theirs[k], result);
+    if (progress) progress({result.cases, count, result.findings.size()});
+  }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  return result;
+}
+
+Both Campaign::run_both(const Case& c) {
+  Both b;
+  theirs_.run({&c, 1}, {&b.theirs, 1});
+  ours_.run({&c, 1}, {&b.ours, 1});
+  return b;
+}
+
+void Campaign::judge(const Case& c, const Outcome& ours, const Outcome& theirs, CampaignResult& result) {
+  Tally& t = result.by_op[static_cast<unsigned>(c.op)];
+  ++result.cases;
+  ++t.cases;
+  t.completed += ours.vector < 0;
+  if (difference(c, ours, theirs, ignored(c, rung_, ours)).empty()) return;
+  if (++t.different > kShownPerOp) return;
+  const auto run = [this](const Case& x) { return run_both(x); };
+  const Case small = shrink(c, rung_, ours_.cpuid(), run);
+  result.findings.push_back({c.op, show(small, run_both(small), rung_, theirs_.name())});
+}
+
+}  // namespace nestwalk::oracle

@@ -1,0 +1,102 @@
+// docs/isa.md: what the table has, and what the last long run said about it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "cpu/decode.h"
+#include "test/oracle/harness/rungs.h"
+
+namespace nestwalk::oracle {
+namespace {
+
+/// "66 REX.W 0F AF /r mem" and its kin as one: without the kind of ModRM operand and without sizes that another form shows.
+std::string short_forms(const std::vector<std::string>& forms) {
+  const auto bare = [](std::string s) {
+    for (const char* tail : {" mem", " reg"})
+      if (const auto at = s.find(tail); at != std::string::npos) s.erase(at, 4);
+    return s;
+  };
+  std::set<std::string> all;
+  for (const std::string& f : forms) all.insert(bare(f));
+  const std::set<std::string> every = all;
+  for (const std::string& f : every)
+    for (const std::string prefix : {"66 REX.W ", "66 ", "REX.W ", "F3 ", "F2 "})
+      if (f.starts_with(prefix) && every.contains(f.substr(prefix.size()))) all.erase(f);
+  std::string text;
+  unsigned shown = 0;
+  for (const std::string& f : all) {
+    if (shown++ == 6) return text + fmt::format(", {} more", all.size() - 6);
+    text += (text.empty() ? "" : ", ") + f;
+  }
+  return text;
+}
+
+std::string result_of(const Coverage& c) {
+  if (c.different) return fmt::format("**{} differ**", c.different);
+  if (c.host_cases || c.unicorn_cases) return "agrees";
+  return c.note.empty() ? "not run" : c.note;
+}
+
+std::string oracle_of(const Coverage& c) {
+  if (c.host_cases && c.unicorn_cases) return "host, Unicorn";
+  return c.host_cases ? "host" : c.unicorn_cases ? "Unicorn" : "-";
+}
+
+std::string head(const RunResult& r, const RunOptions& o) {
+  std::string s =
+      "# The instruction set and its proof\n\n"
+      "Written by `scripts/oracle` from the interpreter's table and its last long run; do not edit. How it works: "
+      "[test/oracle/README.md](../test/oracle/README.md). What the architecture leaves open: "
+      "[isa-policy.md](isa-policy.md).\n\n";
+  s += fmt::format("Seed {}, on {}.\n\n| rung | cases | unexplained differences | seconds |\n|---|---:|---:|---:|\n",
+                   o.seed, r.host);
+  for (const RungResult& rung : r.rungs)
+    s += rung.skipped.empty()
+             ? fmt::format("| {} | {} | {} | {:.0f} |\n", rung.name, rung.cases, rung.different, rung.seconds)
+             : fmt::format("| {} | skipped: {} | | |\n", rung.name, rung.skipped);
+  return s;
+}
+
+std::string policy_lines() {
+  std::string s =
+      "\n## What is not compared\n\nThe whole table (test/oracle/harness/policy.cpp). Everything else of the state is.\n\n"
+      "| instructions | against | why |\n|---|---|---|\n";
+  for (const PolicyLine& l : policy()) {
+    std::string against;
+    for (const auto& [bit, name] : {std::pair{kHost, "host"}, {kKvm, "KVM"}, {kUnicorn, "Unicorn"}})
+      if (l.rungs & bit) against += (against.empty() ? "" : ", ") + std::string(name);
+    s += fmt::format("| {} | {} | {}{} |\n", std::string(l.ops) == "*" ? "all" : l.ops, against,
+                     l.parts & kEverything ? "not run: " : "", l.reason);
+  }
+  return s;
+}
+
+}  // namespace
+
+std::string isa_page(const RunResult& r, const RunOptions& o) {
+  std::string s = head(r, o);
+  s += "\n## Instructions\n\n| instruction | forms | oracle | cases | result |\n|---|---|---|---:|---|\n";
+  std::vector<const Coverage*> sorted;
+  for (const Coverage& c : r.coverage) sorted.push_back(&c);
+  std::sort(sorted.begin(), sorted.end(),
+            [](auto* a, auto* b) { return std::string(cpu::name_of(a->op)) < cpu::name_of(b->op); });
+  for (const Coverage* c : sorted)
+    s += fmt::format("| {} | {} | {} | {} | {} |\n", cpu::name_of(c->op), short_forms(c->forms), oracle_of(*c),
+                     c->host_cases + c->unicorn_cases, result_of(*c));
+  s += policy_lines();
+  if (r.decoders) {
+    s += fmt::format(
+        "\n## Decoders\n\nZydis and Capstone over {} encodings: {} agree in length and operands, {} are refused by "
+        "both.\n\n"
+        "| difference | cases | why |\n|---|---:|---|\n",
+        r.decoders->cases, r.decoders->agreed, r.decoders->both_refused);
+    for (const DecoderName& n : decoder_names()) {
+      const auto it = r.decoders->named.find(n.name);
+      s += fmt::format("| {} | {} | {} |\n", n.name, it == r.decoders->named.end() ? 0 : it->second, n.reason);
+    }
+  }
+  return s;
+}
+
+}  // namespace nestwalk::oracle

@@ -1,0 +1,207 @@
+#include "test/oracle/harness/rungs.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "cpu/decode.h"
+#include "cpu/features.h"
+#include "test/oracle/harness/host_side.h"
+#include "test/oracle/harness/system_machine.h"
+#include "test/oracle/harness/unicorn_side.h"
+
+namespace nestwalk::oracle {
+namespace {
+
+using cpu::Op;
+constexpr unsigned kOps = static_cast<unsigned>(Op::count_);
+
+bool lacks_nothing(cpu::Feature) { return false; }
+
+class Run {
+ public:
+  explicit Run(const RunOptions& options) : options_(options) {}
+
+  RunResult run() {
+    result_.host = host_processor();
+    host();
+    kvm();
+    unicorn();
+    decoders();
+    coverage();
+    return std::move(result_);
+  }
+
+ private:
+  bool wanted(const char* rung) const { return options_.only.empty() || options_.only == rung; }
+
+  std::function<void(const Progress&)> progress(const char* rung) const {
+    return [this, rung](const Progress& p) {
+      if (options_.progress) options_.progress(rung, p.done, p.total, p.different);
+    };
+  }
+
+  void campaign(const char* name, const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u64 cases) {
+    Campaign c(atlas, ours, theirs, rung, options_.seed);
+    if (!options_.ops.empty()) {
+      std::vector<Op> ops;
+      for (const Op op : options_.ops)
+        if (std::find(c.ops().begin(), c.ops().end(), op) != c.ops().end()) ops.push_back(op);
+      c.restrict_to(ops);
+    }
+    RungResult r;
+    r.name = name;
+    if (c.ops().empty()) {
+      r.skipped = "none of the chosen instructions runs there";
+    } else {
+      r.campaign = c.run(options_.first, cases, progress(name));
+      r.cases = r.campaign->cases;
+      r.seconds = r.campaign->seconds;
+      for (const Tally& t : r.campaign->by_op) r.different += t.different;
+      for (const Finding& f : r.campaign->findings) r.findings.push_back(f.text);
+    }
+    result_.rungs.push_back(std::move(r));
+  }
+  void skip(const char* name, const std::string& why) {
+    RungResult r;
+    r.name = name;
+    r.skipped = why;
+    result_.rungs.push_back(r);
+  }
+
+  void host() {
+    if (!wanted("host")) return;
+    std::string missing;
+    const auto host = make_host(missing);
+    if (!host) return skip("host", missing);
+    OurSide ours(every_feature(host_lacks));
+    const Atlas atlas(Mode::k64, ours.cpuid());
+    campaign("host", atlas, ours, *host, kHost, options_.cases);
+  }
+
+  /// 32-bit mode, which the host oracle does not reach.
+  void unicorn() {
+    if (!wanted("unicorn")) return;
+    constexpr Mode mode = Mode::k32;
+    const char* name = "unicorn";
+    std::string missing;
+    const auto theirs = make_unicorn(mode, missing);
+    if (!theirs) return skip(name, missing);
+    OurSide ours(every_feature(unicorn_lacks));
+    const Atlas atlas(mode, ours.cpuid());
+    campaign(name, atlas, ours, *theirs, kUnicorn, std::max<u64>(options_.cases / 16, 1));
+  }
+
+  void kvm() {
+    if (!wanted("kvm")) return;
+    std::string missing;
+    const auto theirs = make_kvm_system(missing);
+    if (!theirs) return skip("kvm", missing);
+    if (const std::string wrong = first_wrong(*theirs); !wrong.empty() && !options_.force_kvm)
+      return skip("kvm", "no real processor behind /dev/kvm: " + wrong);
+    const auto ours = make_our_system();
+    RungResult r;
+    r.name = "kvm";
+    const auto began = std::chrono::steady_clock::now();
+    const u64 count = std::max<u64>(options_.cases / 100, 1);
+    for (u64 n = options_.first; n < options_.first + count; ++n) {
+      std::string what;
+      SystemCase a = draw_system_case(options_.seed, n, what), b = a;
+      const Ended ours_ended = ours->run(a), theirs_ended = theirs->run(b);
+      ++r.cases;
+      const bool both_down = ours_ended == theirs_ended && ours_ended != Ended::halted;
+      const std::string d = ours_ended != theirs_ended ? " one halts, the other does not"
+                            : both_down                ? ""
+                                                       : difference(a, b);
+      if (!d.empty() && ++r.different <= 20) r.findings.push_back(fmt::format("case {} {}: nestwalk/kvm:{}\n", n, what, d));
+      if (n % 64 == 0) progress("kvm")({r.cases, count, r.different});
+    }
+    r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    result_.rungs.push_back(std::move(r));
+  }
+
+  void decoders() {
+    if (!wanted("decoders")) return;
+    OurSide ours(every_feature(lacks_nothing));
+    const Atlas atlas(Mode::k64, ours.cpuid());
+    result_.decoders = Decoders(atlas, options_.seed).run(options_.first, options_.cases, [&](u64 done) {
+      if (options_.progress) options_.progress("decoders", done, options_.cases, 0);
+    });
+    RungResult r;
+    r.name = "decoders";
+    r.cases = result_.decoders->cases;
+    r.seconds = result_.decoders->seconds;
+    r.different = result_.decoders->unexplained_count;
+    r.findings = result_.decoders->unexplained;
+    for (std::string& f : r.findings) f += '\n';
+    result_.rungs.push_back(std::move(r));
+  }
+
+  // ---- coverage ---------------------------------------------------------------------------------------------------------
+
+  const RungResult* rung(const std::string& name) const {
+    for (const RungResult& r : result_.rungs)
+      if (r.name == name && r.campaign) return &r;
+    return nullptr;
+  }
+  static u64 cases_of(const RungResult* r, unsigned op) { return r ? r->campaign->by_op[op].cases : 0; }
+  static u64 different_of(const RungResult* r, unsigned op) { return r ? r->campaign->by_op[op].different : 0; }
+
+  void coverage() {
+    OurSide ours(every_feature(lacks_nothing));
+    const Atlas wide(Mode::k64, ours.cpuid()), narrow(Mode::k32, ours.cpuid());
+    const RungResult *host = rung("host"), *second = rung("unicorn");
+    for (unsigned n = 0; n < kOps; ++n) {
+      Coverage c;
+      c.op = static_cast<Op>(n);
+      const Atlas& atlas = wide.forms_of(c.op).empty() ? narrow : wide;
+      for (const u32 f : atlas.forms_of(c.op)) c.forms.push_back(atlas.forms()[f].name);
+      c.host_cases = cases_of(host, n);
+      c.unicorn_cases = cases_of(second, n);
+      c.different = different_of(host, n) + different_of(second, n);
+      if (const char* reason = exception_of(c.op, kHost))
+        c.note = reason;
+      else if (wide.forms_of(c.op).empty() && !c.forms.empty())
+        c.note = "not in 64-bit mode";
+      else if (c.forms.empty())
+        c.missing = true;
+      else if (host && !c.host_cases && options_.ops.empty())
+        host_gap(c);
+      result_.coverage.push_back(std::move(c));
+    }
+  }
+  /// No case although there are forms: the host's processor lacks the feature, or the run was shorter than the table.
+  void host_gap(Coverage& c) const {
+    OurSide as_host(every_feature(host_lacks));
+    const Atlas atlas(Mode::k64, as_host.cpuid());
+    if (atlas.forms_of(c.op).empty())
+      c.note = "the host's processor does not have it";
+    else
+      c.missing = true;
+  }
+
+  const RunOptions& options_;
+  RunResult result_;
+};
+
+}  // namespace
+
+RunResult run_rungs(const RunOptions& options) { return Run(options).run(); }
+
+std::vector<std::string> RunResult::failures() const {
+  std::vector<std::string> all;
+  for (const RungResult& r : rungs)
+    if (r.different) all.push_back(fmt::format("{}: {} unexplained differences", r.name, r.different));
+  for (const Coverage& c : coverage)
+    if (c.missing) all.push_back(fmt::format("{}: a line of the table that no case reaches", cpu::name_of(c.op)));
+  for (const std::string& name : unknown_names()) all.push_back("the policy names " + name + ", which is not in the table");
+  return all;
+}
+
+Op op_of(const std::string& name) {
+  for (unsigned n = 0; n < kOps; ++n)
+    if (name == cpu::name_of(static_cast<Op>(n))) return static_cast<Op>(n);
+  throw std::invalid_argument("no instruction '" + name + "' in the table");
+}
+
+}  // namespace nestwalk::oracle

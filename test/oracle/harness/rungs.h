@@ -1,0 +1,57 @@
+// The rungs of the oracle as one run: which sides are there, how many cases each gets, what came of them. The command
+// (scripts/oracle) and the tests run the same.
+#pragma once
+
+#include <optional>
+
+#include "test/oracle/harness/campaign.h"
+#include "test/oracle/harness/decoders.h"
+
+namespace nestwalk::oracle {
+
+struct RunOptions {
+  u64 cases = 100000;  ///< against the host; the other rungs get their share of it
+  u64 seed = 1, first = 0;
+  std::string only;          ///< host, kvm, unicorn, decoders; empty: all
+  std::vector<cpu::Op> ops;  ///< empty: the whole table
+  bool force_kvm = false;    ///< even where the self-test says that no real processor is behind it
+  std::function<void(const char* rung, u64 done, u64 total, u64 different)> progress;
+};
+
+struct RungResult {
+  std::string name;
+  std::string skipped;  ///< empty: it ran
+  u64 cases = 0, different = 0;
+  double seconds = 0;
+  std::vector<std::string> findings;
+  std::optional<CampaignResult> campaign;
+};
+
+/// What the table says about one Op, over all rungs.
+struct Coverage {
+  cpu::Op op;
+  std::vector<std::string> forms;
+  u64 host_cases = 0, unicorn_cases = 0, different = 0;
+  std::string note;      ///< why no case ran on the host, where none did
+  bool missing = false;  ///< and no reason is known: the harness is at fault
+};
+
+struct RunResult {
+  std::vector<RungResult> rungs;
+  std::vector<Coverage> coverage;
+  std::optional<DecoderReport> decoders;
+  std::string host;
+
+  /// Unexplained differences, Ops without coverage, policy lines without an Op.
+  std::vector<std::string> failures() const;
+};
+
+RunResult run_rungs(const RunOptions& options);
+
+/// docs/isa.md.
+std::string isa_page(const RunResult& result, const RunOptions& options);
+
+/// "ADD" to Op::ADD; throws std::invalid_argument.
+cpu::Op op_of(const std::string& name);
+
+}  // namespace nestwalk::oracle

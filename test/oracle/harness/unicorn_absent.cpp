@@ -1,0 +1,12 @@
+#include "test/oracle/harness/unicorn_side.h"
+
+namespace nestwalk::oracle {
+
+bool unicorn_lacks(cpu::Feature) { return false; }
+
+std::unique_ptr<Side> make_unicorn(Mode, std::string& missing) {
+  missing = "built without Unicorn (Debian package libunicorn-dev)";
+  return nullptr;
+}
+
+}  // namespace nestwalk::oracle

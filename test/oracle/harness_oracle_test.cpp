@@ -1,0 +1,182 @@
+// The generated oracle, short: every line of the instruction table on the host's processor, in 32-bit mode under Unicorn,
+// and the two decoders over the same encodings. scripts/oracle makes the long runs.
+#include <iostream>
+#include <sstream>
+
+#include "cpu/decode.h"
+#include "test/catch.h"
+#include "test/oracle/harness/host_side.h"
+#include "test/oracle/harness/rungs.h"
+#include "test/oracle/harness/system_machine.h"
+
+#include <unistd.h>
+
+using namespace nestwalk;
+using namespace nestwalk::oracle;
+
+namespace {
+
+void check_run(const RunOptions& options) {
+  const RunResult result = run_rungs(options);
+  std::ostringstream report;
+  for (const RungResult& r : result.rungs) {
+    if (!r.skipped.empty())
+      std::cout << "SKIPPED oracle " << r.name << ": " << r.skipped << std::endl;  // scripts/test counts it
+    for (const std::string& f : r.findings) report << f;
+  }
+  for (const std::string& f : result.failures()) report << f << '\n';
+  INFO(report.str());
+  CHECK(result.failures().empty());
+}
+
+/// One case, run and described by its outcome's first differences.
+struct HostBench {
+  HostBench() : ours(every_feature(host_lacks)), atlas(Mode::k64, ours.cpuid()), host(make_host(missing)) {}
+  std::string missing;
+  OurSide ours;
+  Atlas atlas;
+  std::unique_ptr<Side> host;
+};
+
+/// A side that gets one thing wrong: SHL leaves a bit too many.
+class Faulty final : public Side {
+ public:
+  explicit Faulty(OurSide& right) : right_(right) {}
+  const char* name() const override { return "faulty"; }
+  void start(std::span<const Case> cases, std::span<Outcome> outcomes) override {
+    right_.run(cases, outcomes);
+    for (std::size_t n = 0; n < cases.size(); ++n)
+      if (cases[n].op == cpu::Op::SHLD && outcomes[n].vector < 0) outcomes[n].after.gpr[cpu::R15] ^= 1;
+  }
+  void finish() override {}
+
+ private:
+  OurSide& right_;
+};
+
+}  // namespace
+
+TEST_CASE("every instruction of the table agrees with the host's processor") {
+  RunOptions o;
+  o.only = "host";
+  o.cases = 50000;
+  check_run(o);
+}
+
+TEST_CASE("instructions of 32-bit mode agree with Unicorn") {
+  RunOptions o;
+  o.only = "unicorn";
+  o.cases = 240000;
+  check_run(o);
+}
+
+TEST_CASE("Zydis and Capstone agree on length and operands") {
+  RunOptions o;
+  o.only = "decoders";
+  o.cases = 200000;
+  check_run(o);
+}
+
+TEST_CASE("system snippets agree with a real processor under KVM, where there is one") {
+  RunOptions o;
+  o.only = "kvm";
+  o.cases = 100000;
+  check_run(o);
+}
+
+TEST_CASE("the processor does what the manual says of segments, gates, tasks, paging and exceptions") {
+  const auto machine = make_our_system();
+  for (const SystemFact& f : system_facts()) {
+    SystemCase c = f.start();
+    const Ended ended = machine->run(c);
+    INFO(f.name);
+    CHECK(f.wrong(c, ended) == "");
+  }
+}
+
+TEST_CASE("a case is the same whenever its number is drawn") {
+  HostBench b;
+  Campaign one(b.atlas, b.ours, b.ours, kHost, 5), other(b.atlas, b.ours, b.ours, kHost, 5),
+      third(b.atlas, b.ours, b.ours, kHost, 6);
+  unsigned different = 0;
+  for (u64 n = 0; n < 500; ++n) {
+    const Case a = one.draw(n), c = other.draw(n), d = third.draw(n);
+    REQUIRE(a.code == c.code);
+    REQUIRE(a.before.gpr == c.before.gpr);
+    REQUIRE(a.memory == c.memory);
+    different += a.memory != d.memory;
+  }
+  CHECK(different == 500);
+}
+
+TEST_CASE("a difference is found, counted for its instruction and made small") {
+  HostBench b;
+  Faulty faulty(b.ours);
+  Campaign campaign(b.atlas, b.ours, faulty, kHost, 1);
+  campaign.restrict_to({cpu::Op::SHLD, cpu::Op::SHRD});
+  const CampaignResult r = campaign.run(0, 40);
+  const Tally& wrong = r.by_op[static_cast<unsigned>(cpu::Op::SHLD)];
+  CHECK(wrong.cases == 20);
+  CHECK(wrong.different == wrong.completed);
+  CHECK(r.by_op[static_cast<unsigned>(cpu::Op::SHRD)].different == 0);
+  REQUIRE(r.findings.size() == Campaign::kShownPerOp);
+  for (const Finding& f : r.findings) {
+    INFO(f.text);
+    CHECK(f.text.find("r15") != std::string::npos);
+    CHECK(f.text.find("flags=202") != std::string::npos);  // no flag matters
+    CHECK(f.text.find("memory") == std::string::npos);     // and no memory
+    CHECK(f.text.find("ymm") == std::string::npos);
+  }
+}
+
+TEST_CASE("a case that kills the child or never ends is reported, and the next one runs") {
+  ChildSide side(
+      "fragile", [] { return true; },
+      [](const Case& c, Outcome& o) {
+        if (c.number == 1) _exit(9);
+        o.vector = static_cast<int>(c.number);
+      });
+  REQUIRE(side.missing() == "");
+  std::vector<Case> cases(3);
+  for (u64 n = 0; n < 3; ++n) cases[n].number = n;
+  std::vector<Outcome> outcomes(3);
+  side.run(cases, outcomes);
+  CHECK(outcomes[0].vector == 0);
+  CHECK(outcomes[1].vector == Outcome::kDied);
+  CHECK(outcomes[2].vector == 2);
+
+  HostBench b;
+  if (!b.host) {
+    std::cout << "SKIPPED oracle host: " << b.missing << std::endl;
+    return;
+  }
+  Case endless;
+  endless.op = cpu::Op::JMP;
+  endless.code = {0xeb, 0xfe};  // jmp to itself
+  endless.length = 2;
+  Case fine;
+  fine.code = {0x90};
+  fine.length = 1;
+  const Case both[] = {endless, fine};
+  Outcome ends[2];
+  b.host->run(both, ends);
+  CHECK(ends[0].vector == Outcome::kHung);
+  CHECK(ends[1].vector == Outcome::kNone);
+  CHECK(ends[1].after.rip == kLeave);
+}
+
+TEST_CASE("the atlas has the forms that the manual's opcode columns show") {
+  HostBench b;
+  const auto names = [&](cpu::Op op) {
+    std::string all;
+    for (const u32 f : b.atlas.forms_of(op)) all += b.atlas.forms()[f].name + "; ";
+    return all;
+  };
+  CHECK(names(cpu::Op::SHLD) ==
+        "0F A4 /r mem i8; 0F A4 /r reg i8; 0F A5 /r mem; 0F A5 /r reg; 66 0F A4 /r mem i8; 66 0F A4 /r reg i8; "
+        "66 0F A5 /r mem; 66 0F A5 /r reg; REX.W 0F A4 /r mem i8; REX.W 0F A4 /r reg i8; REX.W 0F A5 /r mem; "
+        "REX.W 0F A5 /r reg; ");
+  CHECK(names(cpu::Op::CMPXCHG16B) == "REX.W 0F C7 /1 mem; ");
+  CHECK(names(cpu::Op::AAA).empty());
+  CHECK(names(cpu::Op::JECXZ) == "67 E3 i8; ");
+}

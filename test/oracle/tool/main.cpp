@@ -1,0 +1,110 @@
+// oracle: long runs of the harness. scripts/oracle builds and calls it.
+#include <fmt/format.h>
+#include <boost/program_options.hpp>
+
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include <unistd.h>
+
+#include "test/oracle/harness/rungs.h"
+
+using namespace nestwalk;
+using namespace nestwalk::oracle;
+
+namespace {
+
+/// One line that is written over on a terminal, a line every ten seconds elsewhere.
+class ProgressLine {
+ public:
+  void operator()(const char* rung, u64 done, u64 total, u64 different) {
+    using namespace std::chrono;
+    const auto now = steady_clock::now();
+    if (rung_ != rung) {
+      end();
+      rung_ = rung;
+      began_ = last_ = now;
+    }
+    if (now - last_ < (terminal_ ? milliseconds(500) : milliseconds(10000))) return;
+    last_ = now;
+    const double seconds = duration<double>(now - began_).count(), rate = static_cast<double>(done) / seconds;
+    const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
+    fmt::print(stderr, "{}{}: {} of {} cases, {:.0f} a second, {:.0f} s left, {} findings{}", terminal_ ? "\r" : "", rung,
+               done, total, rate, left, different, terminal_ ? "\033[K" : "\n");
+    shown_ = true;
+  }
+  void end() {
+    if (terminal_ && shown_) fmt::print(stderr, "\n");
+    shown_ = false;
+  }
+
+ private:
+  bool terminal_ = isatty(2), shown_ = false;
+  std::string rung_;
+  std::chrono::steady_clock::time_point began_, last_;
+};
+
+int report(const RunResult& r) {
+  for (const RungResult& rung : r.rungs) {
+    if (!rung.skipped.empty()) {
+      fmt::print("SKIPPED {}: {}\n", rung.name, rung.skipped);
+      continue;
+    }
+    fmt::print("{}: {} cases in {:.1f} s, {} unexplained differences\n", rung.name, rung.cases, rung.seconds,
+               rung.different);
+    for (const std::string& f : rung.findings) fmt::print("{}", f);
+  }
+  const std::vector<std::string> failures = r.failures();
+  for (const std::string& f : failures) fmt::print("FAILED {}\n", f);
+  return failures.empty() ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  namespace po = boost::program_options;
+  RunOptions o;
+  std::string page, ops;
+  po::options_description usage(
+      "Usage: oracle [OPTION]...\nCompares the interpreter with real processors, other emulators and other "
+      "decoders.\nOptions");
+  usage.add_options()("help,h", "this text")("cases", po::value(&o.cases)->default_value(100000),
+                                             "cases against the host and the decoders; Unicorn gets a 16th, KVM a 100th")(
+      "seed", po::value(&o.seed)->default_value(1), "of the stream of cases")(
+      "first", po::value(&o.first)->default_value(0), "number of the first case")("only", po::value(&o.only),
+                                                                                  "host, kvm, unicorn or decoders")(
+      "ops", po::value(&ops), "only these instructions, as the table names them: ADD,SHLD")(
+      "page", po::value(&page), "write docs/isa.md there")("force-kvm", po::bool_switch(&o.force_kvm),
+                                                           "KVM even where its self-test fails");
+  try {
+    po::variables_map given;
+    po::store(po::parse_command_line(argc, argv, usage), given);
+    po::notify(given);
+    if (given.count("help")) {
+      std::cout << usage;
+      return 0;
+    }
+    if (!o.only.empty() && o.only != "host" && o.only != "kvm" && o.only != "unicorn" && o.only != "decoders")
+      throw std::invalid_argument("--only: '" + o.only + "' is none of host, kvm, unicorn, decoders");
+    std::istringstream list(ops);
+    for (std::string name; std::getline(list, name, ',');) o.ops.push_back(op_of(name));
+  } catch (const std::exception& e) {
+    std::cerr << "oracle: " << e.what() << "; see --help\n";
+    return 2;
+  }
+  ProgressLine progress;
+  o.progress = [&](const char* rung, u64 done, u64 total, u64 different) { progress(rung, done, total, different); };
+  const RunResult result = run_rungs(o);
+  progress.end();
+  if (!page.empty()) {
+    std::ofstream out(page);
+    out << isa_page(result, o);
+    if (!out.flush()) {
+      std::cerr << "oracle: cannot write '" << page << "'\n";
+      return 2;
+    }
+  }
+  return report(result);
+}

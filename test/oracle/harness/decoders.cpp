@@ -231,9 +231,9 @@ constexpr Rule kRules[] = {
     {{"UD0 and UD1", "Capstone 4 gives them no ModRM byte; processors fetch it (SDM vol. 2, UD)"},
      [](const Prefixes& p, const std::string&, const Seen&, const Seen&) {
        return p.opcode[0] == 0x0f && (p.opcode[1] == 0xff || p.opcode[1] == 0xb9); }},
-    {{"66 before a near branch", "64-bit Intel ignores it, AMD takes 16 bits: Zydis is set to the former, Capstone does the latter"},
+    {{"66 before a near branch", "64-bit Intel ignores it, AMD takes 16 bits: Zydis is set to the former, Capstone does the latter (and after 67 and REX)"},
      [](const Prefixes& p, const std::string&, const Seen& z, const Seen&) {
-       return p.size && (one_of(z.mnemonic, "call jmp ret xbegin") || z.mnemonic[0] == 'j' || z.mnemonic.starts_with("loop")); }},
+       return (p.size || (p.address && p.rex)) && (one_of(z.mnemonic, "call jmp ret xbegin") || z.mnemonic[0] == 'j' || z.mnemonic.starts_with("loop")); }},
     {{"predicate in the mnemonic", "Capstone writes CMPLTPS where Zydis keeps the immediate"},
      [](const Prefixes&, const std::string& kind, const Seen& z, const Seen& c) {
        return kind == "immediate" && (z.mnemonic.starts_with("cmp") || z.mnemonic.starts_with("vcmp") || z.mnemonic.starts_with("vpcom")) &&
@@ -275,12 +275,18 @@ constexpr Rule kRules[] = {
     {{"Key Locker", "newer than Capstone 4, which refuses it or takes it for the older use of its opcode"},
      [](const Prefixes&, const std::string&, const Seen& z, const Seen&) {
        return (z.mnemonic.starts_with("aes") && z.mnemonic.ends_with("kl")) || one_of(z.mnemonic, "encodekey128 encodekey256 loadiwkey"); }},
+    {{"3DNow! and XOP", "AMD's abandoned sets: Zydis refuses suffixes and prefixes without meaning, Capstone 4 does not"},
+     [](const Prefixes& p, const std::string& kind, const Seen&, const Seen&) {
+       return kind == "zydis refuses" && (p.opcode[0] == 0x8f || (p.opcode[0] == 0x0f && p.opcode[1] == 0x0f)); }},
+    {{"opmask registers", "AVX-512 on K0 to K7: Capstone 4 knows some of it"},
+     [](const Prefixes& p, const std::string& kind, const Seen& z, const Seen&) {
+       return kind == "capstone refuses" && (p.opcode[0] == 0xc4 || p.opcode[0] == 0xc5) && z.mnemonic[0] == 'k'; }},
     {{"newer than Capstone 4", "ENQCMD, MOVDIRI, MOVDIR64B, GFNI, shadow stacks, MWAITX and later AVX-512 forms"},
      [](const Prefixes& p, const std::string&, const Seen& z, const Seen&) {
        return one_of(z.mnemonic, "enqcmd enqcmds movdiri movdir64b gf2p8affineinvqb gf2p8affineqb gf2p8mulb wrussd wrussq wrssd wrssq incsspd "
                      "incsspq rdsspd rdsspq rstorssp saveprevssp setssbsy clrssbsy mwaitx monitorx ptwrite cldemote wbnoinvd serialize "
                      "xsusldtrk xresldtrk hreset senduipi uiret testui clui stui rdpru mcommit invlpgb tlbsync psmash pvalidate rmpupdate rmpadjust "
-                     "tdcall seamret seamops seamcall pconfig enclv rdpkru wrpkru rdpid clzero rdsspq") || p.opcode[0] == 0x62; }},
+                     "tdcall seamret seamops seamcall pconfig enclv rdpkru wrpkru rdpid clzero rdsspq") || p.opcode[0] == 0x62 || z.mnemonic.find("gf2p8") != std::string::npos; }},
     {{"REX not last", "a REX prefix before another prefix is ignored (SDM vol. 2, 2.2.1); Capstone 4 takes it all the same"},
      [](const Prefixes& p, const std::string&, const Seen&, const Seen&) { return p.rex_inside; }},
 };

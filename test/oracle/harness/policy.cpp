@@ -48,7 +48,7 @@ constexpr PolicyLine kPolicy[] = {
      kVectors | kAddress, PolicyLine::on_fault, "elements are gathered in any order: which ones are there at a fault is the core's choice"},
     {"MASKMOVQ MASKMOVDQU VMASKMOVDQU", kEveryRung, 0, kAddress, PolicyLine::on_fault,
      "which byte faults first, and whether an all-zero mask faults, is the implementation's (SDM vol. 2, MASKMOVDQU)"},
-    {"XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kEveryRung, 0, kWhichFault, PolicyLine::on_fault,
+    {"FXSAVE FXSAVE64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kEveryRung, 0, kWhichFault, PolicyLine::on_fault,
      "misaligned and not canonical through the stack segment: #GP and #SS have no order"},
     {"VMASKMOVPS VMASKMOVPD VPMASKMOVD VPMASKMOVQ", kEveryRung, 0, kAddress, PolicyLine::on_fault,
      "which byte of an element that crosses a page is named is the core's choice"},

@@ -19,6 +19,7 @@ namespace {
 constexpr Command kCommands[] = {
     {"run", "boot a guest and report what its memory accesses cost", run_command},
     {"sweep", "run the product of every key that lists several values", sweep_command},
+    {"compare", "put the reports of several runs side by side", compare_command},
     {"trace-dump", "print a trace as text", trace_dump_command},
     {"models", "list the models that configurations can name", models_command},
     {"describe", "print a configuration's keys with type, range, default and meaning", describe_command},

@@ -21,6 +21,7 @@ struct Command {
 
 int run_command(const std::vector<std::string>& arguments);
 int sweep_command(const std::vector<std::string>& arguments);
+int compare_command(const std::vector<std::string>& arguments);
 int trace_dump_command(const std::vector<std::string>& arguments);
 int models_command(const std::vector<std::string>& arguments);
 int describe_command(const std::vector<std::string>& arguments);

@@ -34,6 +34,14 @@ void* BlockMemory::take(std::size_t bytes) {
   return p;
 }
 
+void BlockMemory::clear() {
+  for (void* c : chunks_) std::free(c);
+  chunks_.clear();
+  at_ = nullptr;
+  left_ = 0;
+  for (auto& list : free_) list.clear();
+}
+
 void BlockMemory::give(void* p, std::size_t bytes) { free_[grains(bytes)].push_back(p); }
 
 }  // namespace nestwalk::cpu

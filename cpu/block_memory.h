@@ -19,6 +19,10 @@ class BlockMemory {
   /// At least `bytes`, aligned to 64. Throws std::bad_alloc.
   void* take(std::size_t bytes);
   void give(void* p, std::size_t bytes);
+  /// Taken from the host so far.
+  std::size_t bytes() const { return chunks_.size() * kChunk; }
+  /// Everything goes back to the host; nothing that was taken may be in use.
+  void clear();
 
  private:
   static constexpr std::size_t kChunk = std::size_t{2} << 20;

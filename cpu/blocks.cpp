@@ -106,6 +106,7 @@ Block* Blocks::get(Cpu& cpu, const Place& at) {
   if (const auto page = pages_.find(page_of(at.host)); page != pages_.end())
     for (const auto& b : page->second)
       if (b->rip == at.rip && b->page_key == at.page_key) return slot = b.get();
+  if (memory_.bytes() > memory_limit) forget_all(cpu);
   auto b = build(cpu, at, kMaxInsns);
   return b ? slot = keep(cpu, std::move(b), at) : nullptr;
 }
@@ -131,6 +132,21 @@ Block* Blocks::capped(Cpu& cpu, const Place& at, unsigned limit) {
   }
   capped_ = std::move(b);
   return capped_.get();
+}
+
+/// Between blocks only.
+void Blocks::forget_all(Cpu& cpu) {
+  auto& memory = cpu.port.memory();
+  const auto unmark = [&](u64 page) { memory.mark_code(memory.machine_of(reinterpret_cast<const u8*>(page)), false); };
+  for (const auto& [page, blocks] : pages_) unmark(page);
+  for (const auto& [page, firsts] : tails_)
+    if (!pages_.contains(page)) unmark(page);
+  std::fill(table_.begin(), table_.end(), &nothing_);
+  pages_.clear();
+  tails_.clear();
+  graveyard_.clear();
+  capped_.reset();
+  memory_.clear();
 }
 
 void Blocks::bury(Block::Owner block) {

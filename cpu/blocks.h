@@ -63,6 +63,9 @@ class Blocks {
     if (!graveyard_.empty()) graveyard_.clear();
   }
   const Block* running = nullptr;
+  /// Host memory for blocks, in bytes; when it is used up, all are forgotten and decoded anew. How a block is cut does not
+  /// depend on it.
+  std::size_t memory_limit = std::size_t{64} << 20;
 
   u64 built() const { return built_; }
   u64 dropped() const { return dropped_; }
@@ -79,6 +82,7 @@ class Blocks {
   Block::Owner close(const Place& at, const u8* second);
   Block* keep(Cpu& cpu, Block::Owner block, const Place& at);
   void bury(Block::Owner block);
+  void forget_all(Cpu& cpu);
   void drop_if_touched(u64 page, u64 begin, u64 end);
 
   BlockMemory memory_;       ///< first, so that it outlives every block

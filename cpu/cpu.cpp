@@ -43,6 +43,8 @@ void Cpu::update_mode() {
   port.set_privilege(s.cpl == 3, s.rflags & fl::ac);
 }
 
+void Cpu::limit_blocks(u64 bytes) { blocks_->memory_limit = bytes; }
+
 void Cpu::update_paging() {
   mmu::PagingState p;
   p.cr0 = s.cr0;

@@ -277,6 +277,7 @@ class Cpu : public mmu::CodeListener {
 
   Random random;  ///< RDRAND, RDSEED
   const Blocks& blocks() const { return *blocks_; }
+  void limit_blocks(u64 bytes);  ///< host memory for decoded code
 
  private:
   friend class Blocks;

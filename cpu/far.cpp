@@ -136,6 +136,7 @@ void Cpu::far_jump(u16 selector, u64 offset, unsigned width) {
   }
   if (!e.d.is_code()) gp(error_of(selector));
   check_direct(*this, e);
+  if (!(long_mode() && e.d.l())) offset = truncated(offset, 4);  // a 64-bit pointer to code of 32 bits
   check_target(*this, e.d, offset);
   set_code(*this, e, s.cpl);
   s.rip = offset;
@@ -161,6 +162,7 @@ void Cpu::far_call(u16 selector, u64 offset, unsigned width) {
   }
   if (!e.d.is_code()) gp(error_of(selector));
   check_direct(*this, e);
+  if (!(long_mode() && e.d.l())) offset = truncated(offset, 4);  // a 64-bit pointer to code of 32 bits
   check_target(*this, e.d, offset);
   push_width(*this, old_cs, width);
   push_width(*this, old_rip, width);
@@ -208,7 +210,7 @@ void return_outer(Cpu& c, Entry& code, u64 rip, std::optional<Entry>& stack, u64
 }  // namespace
 
 void Cpu::far_return(unsigned width, u16 release) {
-  const u64 rip = peek_stack(0, width);
+  u64 rip = peek_stack(0, width);
   const u16 selector = static_cast<u16>(peek_stack(width, width));
   const u64 consumed = 2 * width + release;
   if (is_8086(*this)) {
@@ -216,6 +218,7 @@ void Cpu::far_return(unsigned width, u16 release) {
     return set_sp(sp() + consumed);
   }
   Entry code = read_return_code(*this, selector);
+  if (!(long_mode() && code.d.l())) rip = truncated(rip, 4);
   Rollback rollback(*this);
   if (rpl_of(selector) == s.cpl) {
     check_target(*this, code.d, rip);

@@ -133,6 +133,8 @@ void Host::build(Tenant& t, sim::Settings& settings) {
   }
   t.machine = std::make_unique<Machine>(Home{settings, params_, memory_, *p.core, t.space.get(), t.memory});
   t.machine->images() = t.images;
+  const u64 standard = u64{tenants_.size() > 1 ? 6u : 64u} << 20;
+  t.machine->cpu().limit_blocks(params_.code_cache ? params_.code_cache : standard);
 }
 
 void Host::declare() {

@@ -37,6 +37,10 @@ void MachineParams::declare(sim::Settings& settings) {
   sim::Section r = settings.section("run");
   r.field("seed", seed, {}, "seed of every random choice: RDRAND and random replacement");
   r.field("exact", exact, "switch the L0 filter off; every access asks the model (slower, the report is the same)");
+  r.field(
+      "code_cache", code_cache, {0, u64{1} << 40, "bytes"},
+      "host memory for decoded code, per machine; more is faster, nothing else depends on it; 0: 64M, or 6M for each of "
+      "several machines");
   settings.section("mmu").field("model", model, "MMU model (`nestwalk models` lists them)");
   settings.section("core").field("model", core, "core timing model (`nestwalk models` lists them)");
 }

@@ -32,6 +32,7 @@ struct MachineParams {
   std::string core = "in-order";
   u64 seed = 1;
   bool exact = false;
+  u64 code_cache = 0;
 
   void declare(sim::Settings& settings);
 };

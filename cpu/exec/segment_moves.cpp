@@ -34,7 +34,7 @@ void push_seg(Cpu& c, const Insn& i) {
 }
 template <class T>
 void pop_seg(Cpu& c, const Insn& i) {
-  const u16 selector = static_cast<u16>(c.peek_stack(0, sizeof(T)));
+  const u16 selector = static_cast<u16>(c.peek_stack(0, 2));  // no more is read, at any operand size
   c.load_segment(static_cast<Seg>(i.reg[0]), selector);
   c.set_sp(c.sp() + sizeof(T));
   shadow_after(c, i.reg[0]);

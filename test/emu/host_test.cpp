@@ -108,6 +108,18 @@ TEST_CASE("machines on different cores do not wait for each other") {
   }
 }
 
+TEST_CASE("memory for decoded code changes nothing but the speed") {
+  Scratch scratch;
+  const std::string image = build_guest(scratch, "test/guests/self_modifying.S");
+  std::string reports[2];
+  for (const bool tiny : {false, true}) {
+    MachineBench bench(tiny ? "[run]\ncode_cache = 1\n" : "", image);
+    bench.run_to_end();
+    reports[tiny] = bench.report();
+  }
+  CHECK(reports[0] == reports[1]);
+}
+
 TEST_CASE("what cannot be is refused by name") {
   const auto refusal = [](const std::string& text) -> std::string {
     try {

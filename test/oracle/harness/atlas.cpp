@@ -34,6 +34,7 @@ class Surveyor {
       for (u8 map = 0; map < (prefix == 0x67 ? 1 : 4); ++map)
         for (unsigned opcode = 0; opcode < 256; ++opcode) {
           if (map == 0 && is_prefix(opcode)) continue;
+          if (map == 1 && (opcode == 0x38 || opcode == 0x3a)) continue;  // the escapes to the other maps
           Form point;
           point.prefix = prefix, point.map = map, point.opcode = static_cast<u8>(opcode);
           visit(point);

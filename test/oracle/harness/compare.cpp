@@ -17,7 +17,8 @@ constexpr const char* kGpr[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi
 constexpr const char* kSegment[kSegs] = {"es", "cs", "ss", "ds", "fs", "gs"};
 constexpr u64 kImage = fl::ac | fl::id | fl::nt | fl::rf;
 constexpr u64 kVisible = fl::arithmetic | fl::df | kImage;
-constexpr u16 kConditionCodes = 0x4500;  // C0, C2, C3
+constexpr u16 kCompatibilityCode = 0x23;  // of Linux
+constexpr u16 kConditionCodes = 0x4500;   // C0, C2, C3
 
 std::string hex(const Registers::Ymm& y) {
   return fmt::format("{:016x}_{:016x}_{:016x}_{:016x}", y.q[3], y.q[2], y.q[1], y.q[0]);
@@ -78,11 +79,13 @@ void compare_registers(const Case& c, const Registers& a, const Registers& b, co
   unsigned skipped = i.parts & (kRax | kRcx | kRdx);
   if (i.parts & kDestination) skipped = 0xffff;
   const unsigned registers = c.mode == Mode::k64 ? 16 : 8;
+  // After a far transfer to compatibility mode the upper halves are undefined (SDM vol. 1, 3.4.1.1).
+  const bool narrowed = c.mode == Mode::k64 && a.selector[CS] == kCompatibilityCode && b.selector[CS] == kCompatibilityCode;
   for (unsigned n = 0; n < registers; ++n)
     if (!((skipped >> n) & 1)) {
       const bool half = i.parts & kHighCounters && (n == RCX || n == RSI || n == RDI) && a.gpr[n] >> 32 != b.gpr[n] >> 32 &&
                         b.gpr[n] >> 32 == 0;
-      const u64 seen = half ? 0xffffffff : ~u64{0};
+      const u64 seen = half || narrowed ? 0xffffffff : ~u64{0};
       d.number(kGpr[n], a.gpr[n] & seen, b.gpr[n] & seen);
     }
   d.number("rip", a.rip, b.rip);
@@ -121,6 +124,7 @@ const char* exception_name(int vector) {
 std::string difference(const Case& c, const Outcome& ours, const Outcome& theirs, const Ignored& i) {
   if (i.faults || (i.may_die && ours.vector == Outcome::kHung)) return "";
   if (i.may_die && theirs.vector == Outcome::kDied) return "";
+  if (i.probed && theirs.vector == Outcome::kNone) return "";
   if (i.either_fault && ours.vector >= 0 && theirs.vector >= 0) return "";
   if (i.alignment && (ours.vector == ex::ac || theirs.vector == ex::ac)) return "";
   if (ours.vector != theirs.vector)
@@ -246,11 +250,13 @@ class Shrinker {
 Case shrink(Case c, Rung rung, const Cpuid& cpuid, const RunBoth& run) { return Shrinker(c, rung, cpuid, run).shrink(); }
 
 std::string show(const Case& c, const Both& both, Rung rung, const char* their_name) {
-  std::string s = fmt::format("case {} {} ({}-bit): {}\n  before:", c.number, name_of(c.op),
+  std::string bytes;
+  for (const u8 b : c.bytes()) bytes += fmt::format(" {:02x}", b);
+  std::string s = fmt::format("case {} {} ({}-bit):{}; {}\n  before:", c.number, name_of(c.op),
                               c.mode == Mode::k64   ? 64
                               : c.mode == Mode::k32 ? 32
                                                     : 16,
-                              listing(c.code.data(), c.length, code_size(c.mode), kCode));
+                              bytes, listing(c.code.data(), c.length, code_size(c.mode), kCode));
   const Registers& r = c.before;
   for (unsigned n = 0; n < 16; ++n)
     if (r.gpr[n]) s += fmt::format(" {}={:x}", kGpr[n], r.gpr[n]);

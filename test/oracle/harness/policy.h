@@ -34,6 +34,7 @@ enum Part : u32 {
   kHighCounters = 65536,  ///< bits 63:32 of RCX, RSI, RDI under 32-bit addresses
   kSelectors = 1 << 17,
   kFaults = 1 << 18,       ///< nothing at all where we fault
+  kProbed = 1 << 19,       ///< a page fault of ours on a part that the other side does not touch
   kEverything = 1u << 31,  ///< the Op is not run against this side at all
 };
 
@@ -52,7 +53,7 @@ struct Ignored {
   u64 flags = 0;
   unsigned parts = 0;
   bool either_fault = false, alignment = false;
-  bool faults = false;
+  bool faults = false, probed = false;
   bool may_die = false;  ///< Unicorn aborts now and then: such a case says nothing
   bool skipped() const { return parts & kEverything; }
 };

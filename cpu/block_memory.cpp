@@ -14,6 +14,7 @@ BlockMemory::~BlockMemory() {
 
 void* BlockMemory::take(std::size_t bytes) {
   const std::size_t n = grains(bytes);
+  used_ += n * kGrain;
   if (n >= free_.size()) throw std::logic_error("a block larger than any block can be");
   if (auto& list = free_[n]; !list.empty()) {
     void* const p = list.back();
@@ -35,13 +36,17 @@ void* BlockMemory::take(std::size_t bytes) {
 }
 
 void BlockMemory::clear() {
-  for (void* c : chunks_) std::free(c);
-  chunks_.clear();
-  at_ = nullptr;
-  left_ = 0;
+  for (std::size_t n = 1; n < chunks_.size(); ++n) std::free(chunks_[n]);
+  if (chunks_.size() > 1) chunks_.resize(1);
+  at_ = chunks_.empty() ? nullptr : static_cast<u8*>(chunks_[0]);
+  left_ = chunks_.empty() ? 0 : kChunk;
+  used_ = 0;
   for (auto& list : free_) list.clear();
 }
 
-void BlockMemory::give(void* p, std::size_t bytes) { free_[grains(bytes)].push_back(p); }
+void BlockMemory::give(void* p, std::size_t bytes) {
+  used_ -= grains(bytes) * kGrain;
+  free_[grains(bytes)].push_back(p);
+}
 
 }  // namespace nestwalk::cpu

@@ -19,9 +19,9 @@ class BlockMemory {
   /// At least `bytes`, aligned to 64. Throws std::bad_alloc.
   void* take(std::size_t bytes);
   void give(void* p, std::size_t bytes);
-  /// Taken from the host so far.
-  std::size_t bytes() const { return chunks_.size() * kChunk; }
-  /// Everything goes back to the host; nothing that was taken may be in use.
+  /// In use.
+  std::size_t bytes() const { return used_; }
+  /// All but one chunk goes back to the host; nothing that was taken may be in use.
   void clear();
 
  private:
@@ -32,6 +32,7 @@ class BlockMemory {
   std::vector<void*> chunks_;
   u8* at_ = nullptr;
   std::size_t left_ = 0;
+  std::size_t used_ = 0;
   std::array<std::vector<void*>, 64> free_;  ///< by size in grains
 };
 

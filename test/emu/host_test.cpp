@@ -113,7 +113,7 @@ TEST_CASE("memory for decoded code changes nothing but the speed") {
   const std::string image = build_guest(scratch, "test/guests/self_modifying.S");
   std::string reports[2];
   for (const bool tiny : {false, true}) {
-    MachineBench bench(tiny ? "[run]\ncode_cache = 1\n" : "", image);
+    MachineBench bench(tiny ? "[run]\ncode_cache = 4K\n" : "", image);
     bench.run_to_end();
     reports[tiny] = bench.report();
   }

@@ -29,13 +29,15 @@ GuestRun::GuestRun(Host& host, Tenant& tenant, const sim::Settings& settings, co
   };
   machine_.on_magic = [this](u32 command, u64 argument) { magic(command, argument); };
   set_limit();
+  if (!tenant_.console.empty()) open_console(tenant_.console);
 }
 
 void GuestRun::set_output(const report::OutputFolder& folder) {
   out_ = folder;
-  std::string file = tenant_.console;
-  if (file.empty() && !tenant_.name.empty()) file = folder.path() + "/console.txt";
-  if (file.empty()) return;
+  if (tenant_.console.empty() && !tenant_.name.empty()) open_console(folder.path() + "/console.txt");
+}
+
+void GuestRun::open_console(const std::string& file) {
   console_file_.open(file, std::ios::binary | std::ios::trunc);
   if (!console_file_) throw sim::ConfigError(fmt::format("vm.{}.console: {} cannot be written", tenant_.name, file));
 }

@@ -16,10 +16,11 @@ namespace nestwalk::emu {
 
 class GuestRun {
  public:
-  /// `terminal` is nullptr where another machine has it. Sets the machine's call-backs.
+  /// `terminal` is nullptr where another machine has it. Sets the machine's call-backs. Throws sim::ConfigError when the
+  /// file that vm.NAME.console names cannot be written.
   GuestRun(Host& host, Tenant& tenant, const sim::Settings& settings, const RunParams& params, Console* terminal);
 
-  /// Where the report goes; a file for the console is opened then (sim::ConfigError).
+  /// Where the report goes, and the console of a named machine that has no file of its own (sim::ConfigError).
   void set_output(const report::OutputFolder& folder);
   /// The machine has reached the instruction count it was to stop at: sets the next one, or ends it.
   void at_limit();
@@ -29,6 +30,7 @@ class GuestRun {
   int status() const;
 
  private:
+  void open_console(const std::string& file);
   void set_limit();
   void put(u8 byte);
   void magic(u32 command, u64 argument);

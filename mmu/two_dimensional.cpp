@@ -14,7 +14,7 @@ TwoDimensional::TwoDimensional(const ModelParts& parts, std::unique_ptr<HostDime
       linear_(*host_, parts.memory, parts.caches, parts.settings.section("pwc"), parts.seed + 1),
       tlb_(linear_, parts, TlbFront::Unpaged::stage) {
   sim::Section section = parts.settings.section("nested");
-  section.field("vpid", vpids_, "VPIDs or ASIDs: what is cached survives exits and world switches");
+  section.field("vpid", vpids_.enabled, "VPIDs or ASIDs: what is cached survives exits and world switches");
   section.field("invept_cycles", invept_cycles_, {0, 1'000'000, "cycles"},
                 "INVEPT, or a flush of an ASID, after a page was replaced");
 }
@@ -26,37 +26,20 @@ void TwoDimensional::declare(sim::Stats& stats) {
 
 // ---- worlds ------------------------------------------------------------------------------------------------------------
 
+/// Without VPIDs exits and entries invalidate linear and combined mappings; guest-physical ones stay (29.4.3.1).
 void TwoDimensional::enter(Guest& guest, Bill&) {
-  if (guest_ != &guest) flush_if_untagged();
   guest_ = &guest;
   host_->enter(guest);
-  const unsigned vpid = vpid_of(guest);
-  if (vpids_ && owners_[vpid] != &guest) {
-    if (owners_[vpid]) tlb_.forget_vpid(vpid);
-    owners_[vpid] = &guest;
-  }
-  tlb_.set_vpid(vpid);
-}
-
-/// Without VPIDs exits and entries invalidate linear and combined mappings; guest-physical ones stay (29.4.3.1).
-void TwoDimensional::flush_if_untagged() {
-  if (!vpids_) tlb_.forget_all();
+  vpids_.enter(guest);
 }
 
 void TwoDimensional::exit(Exit reason, Bill& bill) {
   guest_->exit(reason, bill);
-  flush_if_untagged();
+  vpids_.left();
 }
 
 void TwoDimensional::forget(Guest& guest, PhysAddr first, u64 bytes, Bill&) {
   if (host_->unmap(guest, first, bytes)) invalidate({HypervisorInvalidation::Kind::ept_context, &guest, 0, LinearAddr()});
-}
-
-void TwoDimensional::forget_combined(const Guest& guest) {
-  if (!vpids_)
-    tlb_.forget_all();
-  else if (owners_[vpid_of(guest)] == &guest)
-    tlb_.forget_vpid(vpid_of(guest));
 }
 
 void TwoDimensional::invalidate(const HypervisorInvalidation& what) {
@@ -64,7 +47,7 @@ void TwoDimensional::invalidate(const HypervisorInvalidation& what) {
   switch (what.kind) {
     case Kind::ept_context:
       host_->forget(*what.guest);
-      forget_combined(*what.guest);
+      vpids_.forget(*what.guest);
       break;
     case Kind::ept_all: host_->forget_all(); [[fallthrough]];
     case Kind::vpid_all: tlb_.forget_all(); break;
@@ -122,7 +105,7 @@ bool TwoDimensional::resolve(const Fault& fault, Translation& emulated, Bill& bi
   }
   if (host_->map(*guest_, at, backing)) {
     host_->forget(*guest_);
-    forget_combined(*guest_);
+    vpids_.forget(*guest_);
     guest_->work(Exit::violation, invept_cycles_, bill);
   }
   return true;

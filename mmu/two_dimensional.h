@@ -13,6 +13,7 @@
 #include "mmu/host_stage.h"
 #include "mmu/model.h"
 #include "mmu/tlb_front.h"
+#include "mmu/vpids.h"
 
 namespace nestwalk::mmu {
 
@@ -40,7 +41,7 @@ class TwoDimensional : public MmuModel {
   bool translates_unpaged() const override { return true; }
   bool needs_guest() const override { return true; }
   void enter(Guest& guest, Bill& bill) override;
-  void left(Guest&, Bill&) override { flush_if_untagged(); }
+  void left(Guest&, Bill&) override { vpids_.left(); }
   void forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) override;
 
   void set_paging(const PagingState& state, Bill&) override { tlb_.set_paging(state); }
@@ -53,7 +54,7 @@ class TwoDimensional : public MmuModel {
   void invalidate(const HypervisorInvalidation& what);
   HostDimension& host() { return *host_; }
   LinearStage& linear() { return linear_; }
-  unsigned vpid_of(const Guest& guest) const { return vpids_ ? guest.number() % (tlb::kVpids - 1) + 1 : 0; }
+  unsigned vpid_of(const Guest& guest) const { return vpids_.of(guest); }
 
  private:
   static bool is_hypervisors(const Fault& fault) {
@@ -62,16 +63,13 @@ class TwoDimensional : public MmuModel {
   Result<Translation> after_exits(LinearAddr address, Access access, Fault fault, Bill& bill);
   bool resolve(const Fault& fault, Translation& emulated, Bill& bill);
   void exit(Exit reason, Bill& bill);
-  void flush_if_untagged();
-  void forget_combined(const Guest& guest);
 
   std::unique_ptr<HostDimension> host_;
   LinearStage linear_;
   TlbFront tlb_;
-  bool vpids_ = true;
+  Vpids vpids_{tlb_};
   u64 invept_cycles_ = 200;
-  Guest* guest_ = nullptr;                          ///< the machine that runs
-  std::array<const Guest*, tlb::kVpids> owners_{};  ///< who used a VPID last; there may be more machines than VPIDs
+  Guest* guest_ = nullptr;  ///< the machine that runs
 };
 
 }  // namespace nestwalk::mmu

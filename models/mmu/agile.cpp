@@ -18,6 +18,7 @@
 #include "mmu/host_stage.h"
 #include "mmu/model.h"
 #include "mmu/tlb_front.h"
+#include "mmu/vpids.h"
 #include "models/mmu/shadow_space.h"
 
 namespace nestwalk::models {
@@ -158,7 +159,7 @@ class Agile final : public MmuModel {
                   "hardware walks the guest's own");
     section.field("interval", policy_.interval, {1, u64{1} << 60, "accesses"},
                   "after which tables that have not changed are shadowed again");
-    section.field("vpid", vpids_,
+    section.field("vpid", vpids_.enabled,
                   "TLB entries are tagged with the virtual machine; false: "
                   "every exit flushes");
     options_.roots = 8;
@@ -180,7 +181,6 @@ class Agile final : public MmuModel {
   void forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) override;
 
  private:
-  unsigned vpid_of(const Guest& guest) const { return vpids_ ? 1 + guest.number() % (tlb::kVpids - 1) : 0; }
   void leave(Exit why, Bill& bill);
   void finish(Exit why, Bill& bill);
   void end_interval(Exit why, Bill& bill);
@@ -199,9 +199,8 @@ class Agile final : public MmuModel {
   Options options_;
   Counts counts_;
   Policy policy_;
-  bool vpids_ = true;
+  Vpids vpids_{tlb_};
   std::map<unsigned, std::unique_ptr<World>> worlds_;  ///< by Guest::number
-  const Guest* tagged_[tlb::kVpids] = {};
   World* now_ = nullptr;
   u64 interval_began_ = 0;
 };
@@ -211,7 +210,7 @@ class Agile final : public MmuModel {
 
 void Agile::leave(Exit why, Bill& bill) {
   now_->space.guest().exit(why, bill);
-  if (!vpids_) tlb_.forget_all();
+  vpids_.left();
 }
 
 /// Before the guest runs on: what was worked is paid, what must not stay cached
@@ -220,7 +219,7 @@ void Agile::finish(Exit why, Bill& bill) {
   ShadowSpace& space = now_->space;
   Cycles work = space.take_work();
   if (space.take_flush()) {
-    tlb_.forget_vpid(vpid_of(space.guest()));
+    vpids_.forget(space.guest());
     work += options_.flush;
     ++counts_.flushes;
   }
@@ -238,20 +237,14 @@ void Agile::end_interval(Exit why, Bill& bill) {
 
 void Agile::enter(Guest& guest, Bill&) {
   std::unique_ptr<World>& w = worlds_[guest.number()];
-  const unsigned vpid = vpid_of(guest);
   if (!w || &w->space.guest() != &guest) w = std::make_unique<World>(guest, memory_, host_, options_, counts_, policy_);
-  if (!vpids_)
-    tlb_.forget_all();
-  else if (tagged_[vpid] && tagged_[vpid] != &guest)
-    tlb_.forget_vpid(vpid);
-  tagged_[vpid] = &guest;
-  tlb_.set_vpid(vpid);
+  vpids_.enter(guest);
   host_.enter(guest);
   now_ = w.get();
 }
 
 void Agile::left(Guest&, Bill& bill) {
-  if (!vpids_) tlb_.forget_all();
+  vpids_.left();
   if (!now_ || !now_->entered) return;
   end_interval(Exit::interrupt, bill);
   finish(Exit::interrupt, bill);
@@ -267,7 +260,7 @@ void Agile::forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) {
   bill.charge(Cause::vmm, space.take_work() + options_.flush);
   space.take_flush();
   ++counts_.flushes;
-  tlb_.forget_vpid(vpid_of(guest));
+  vpids_.forget(guest);
   if (it->second.get() == now_ && now_->entered) tlb_.set_paging(space.hardware());
 }
 
@@ -351,7 +344,7 @@ void Agile::map_host(const Fault& fault, Bill& bill) {
   }
   if (!host_.map(space.guest(), at, space.untraced(at, backing))) return;
   host_.forget(space.guest());
-  tlb_.forget_vpid(vpid_of(space.guest()));
+  vpids_.forget(space.guest());
   space.guest().work(Exit::violation, options_.flush, bill);
 }
 

@@ -11,6 +11,7 @@
 #include "mmu/model.h"
 #include "mmu/stage.h"
 #include "mmu/tlb_front.h"
+#include "mmu/vpids.h"
 #include "models/mmu/shadow_space.h"
 
 namespace nestwalk::models {
@@ -26,7 +27,7 @@ class Shadow final : public MmuModel {
         tlb_(linear_, parts) {
     sim::Section section = parts.settings.section("shadow");
     options_.declare(section);
-    section.field("vpid", vpids_, "TLB entries are tagged with the virtual machine; false: every exit flushes");
+    section.field("vpid", vpids_.enabled, "TLB entries are tagged with the virtual machine; false: every exit flushes");
   }
 
   void set_paging(const PagingState& state, Bill& bill) override;
@@ -39,9 +40,7 @@ class Shadow final : public MmuModel {
   bool translates_unpaged() const override { return true; }
   bool needs_guest() const override { return true; }
   void enter(Guest& guest, Bill& bill) override;
-  void left(Guest&, Bill&) override {
-    if (!vpids_) tlb_.forget_all();
-  }
+  void left(Guest&, Bill&) override { vpids_.left(); }
   void forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) override;
 
  private:
@@ -51,8 +50,6 @@ class Shadow final : public MmuModel {
     ShadowSpace space;
     bool entered = false;  ///< its registers have been set
   };
-  static constexpr unsigned kTags = tlb::kVpids - 1;  // VPID 0 is the host's
-  unsigned vpid_of(const Guest& guest) const { return vpids_ ? 1 + guest.number() % kTags : 0; }
   void leave(Exit why, Bill& bill);
   void finish(Exit why, Bill& bill);
   Result<Translation> serve(u64 linear, Access access, Fault fault, Bill& bill);
@@ -66,9 +63,8 @@ class Shadow final : public MmuModel {
   TlbFront tlb_;
   Options options_;
   Counts counts_;
-  bool vpids_ = true;
+  Vpids vpids_{tlb_};
   std::map<unsigned, std::unique_ptr<Machine>> machines_;  ///< by Guest::number
-  const Guest* tagged_[tlb::kVpids] = {};                  ///< whose entries a VPID names
   Machine* now_ = nullptr;
   bool cr_exit_open_ = false;  ///< the flush of a MOV to CR may follow
 };
@@ -78,7 +74,7 @@ class Shadow final : public MmuModel {
 
 void Shadow::leave(Exit why, Bill& bill) {
   now_->space.guest().exit(why, bill);
-  if (!vpids_) tlb_.forget_all();
+  vpids_.left();
 }
 
 /// Before the guest runs on: what was worked is paid, what must not stay cached goes.
@@ -86,7 +82,7 @@ void Shadow::finish(Exit why, Bill& bill) {
   ShadowSpace& space = now_->space;
   Cycles work = space.take_work();
   if (space.take_flush()) {
-    tlb_.forget_vpid(vpid_of(space.guest()));
+    vpids_.forget(space.guest());
     work += options_.flush;
     ++counts_.flushes;
   }
@@ -95,14 +91,8 @@ void Shadow::finish(Exit why, Bill& bill) {
 
 void Shadow::enter(Guest& guest, Bill&) {
   std::unique_ptr<Machine>& m = machines_[guest.number()];
-  const unsigned vpid = vpid_of(guest);
   if (!m || &m->space.guest() != &guest) m = std::make_unique<Machine>(guest, memory_, options_, counts_);
-  if (!vpids_)
-    tlb_.forget_all();
-  else if (tagged_[vpid] && tagged_[vpid] != &guest)
-    tlb_.forget_vpid(vpid);
-  tagged_[vpid] = &guest;
-  tlb_.set_vpid(vpid);
+  vpids_.enter(guest);
   now_ = m.get();
 }
 
@@ -198,7 +188,7 @@ void Shadow::forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) {
   bill.charge(Cause::vmm, space.take_work() + options_.flush);
   space.take_flush();
   ++counts_.flushes;
-  tlb_.forget_vpid(vpid_of(guest));
+  vpids_.forget(guest);
   if (it->second.get() == now_ && now_->entered) tlb_.set_paging(space.hardware());
 }
 

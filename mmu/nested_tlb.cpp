@@ -6,7 +6,10 @@ NestedTlb::NestedTlb(sim::Section section, u64 seed) {
   section.field("entries", entries_, {0, 1u << 20, "entries"}, "translations of guest-physical addresses; 0: no such TLB");
   section.field("latency", latency_, {0, 1000, "cycles"}, "of one look-up, hit or miss");
   section.field("data", data_, "whether it also holds the pages that accesses end at, not only those of guest tables");
-  if (entries_ == 0) return;
+  if (entries_ == 0) {
+    section.allow_unused();
+    return;
+  }
   const tlb::Geometry geometry = tlb::read_geometry(section, entries_);
   array_ = std::make_unique<Array>(geometry, tlb::make_policy(section, geometry.sets, geometry.ways, seed));
 }

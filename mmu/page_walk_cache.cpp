@@ -29,7 +29,10 @@ PageWalkCaches::PageWalkCaches(sim::Section section, u64 seed) {
     u32 entries = s.entries;
     sim::Section child = section.child(s.name);
     child.field("entries", entries, {0, 1 << 20, "entries"}, "upper-level entries held; 0: no such cache");
-    if (entries) levels_[s.level] = std::make_unique<Level>(child, entries, seed + s.level);
+    if (entries)
+      levels_[s.level] = std::make_unique<Level>(child, entries, seed + s.level);
+    else
+      child.allow_unused();
     active_ |= enabled && entries;
   }
 }

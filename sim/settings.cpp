@@ -137,6 +137,8 @@ std::string Section::key(std::string_view name) const {
 
 Section Section::child(std::string_view name) const { return Section(*settings_, key(name)); }
 
+void Section::allow_unused() const { settings_->allow_unused(prefix_); }
+
 bool Section::given(const char* name) const { return settings_->find(key(name)) != nullptr; }
 
 void Section::field(const char* name, u64& member, Limits limits, const char* text) {

@@ -67,6 +67,8 @@ class Section {
   std::vector<std::string> children() const;
   Section child(std::string_view name) const;
   const std::string& prefix() const { return prefix_; }
+  /// The part that the section describes is not there: its other keys may be given all the same.
+  void allow_unused() const;
   /// A refusal that names `prefix.name`, its file and line, its value, and what is wrong.
   [[noreturn]] void refuse(const char* name, const std::string& why) const;
 

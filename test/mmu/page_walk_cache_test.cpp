@@ -137,6 +137,12 @@ TEST_CASE("impossible geometries are refused by name") {
   CHECK_THROWS_WITH(Caches("[pwc.pd]\npolicy = oracle\n"), Catch::Contains("oracle"));
 }
 
+TEST_CASE("a cache that a sweep takes away keeps its other keys") {
+  const Caches c("[pwc.pd]\nentries = 0\nways = 4\npolicy = tree-plru\n");
+  CHECK(c.caches->active());
+  CHECK_THROWS_AS(Caches("[pwc.pdp]\nentries = 0\nways = 4\n"), sim::ConfigError);
+}
+
 TEST_CASE("a hit shortens the walk by the levels above it") {
   Walker<Ia32e<5>> w;
   for (const u64 a : {u64{0}, k4K, k2M, k1G, k512G, k256T}) w.tables->map(a, 0x3000000, 0x67);

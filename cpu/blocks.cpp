@@ -93,8 +93,7 @@ Block* Blocks::keep(Cpu& cpu, Block::Owner block, const Place& at) {
   auto& memory = cpu.port.memory();
   for (const u8* host : {at.host, b->second}) {
     if (!host || knows(page_of(host))) continue;
-    memory.mark_code(memory.machine_of(host), true);
-    cpu.port.forget_stores();
+    if (memory.mark_code(memory.machine_of(host), true)) cpu.port.forget_stores();
   }
   if (b->second) tails_[page_of(b->second)].push_back(page_of(at.host));
   pages_[page_of(at.host)].push_back(std::move(block));
@@ -126,8 +125,7 @@ Block* Blocks::capped(Cpu& cpu, const Place& at, unsigned limit) {
   const u64 first = page_of(at.host);
   if (!knows(first)) {
     auto& memory = cpu.port.memory();
-    memory.mark_code(memory.machine_of(at.host), true);
-    cpu.port.forget_stores();
+    if (memory.mark_code(memory.machine_of(at.host), true)) cpu.port.forget_stores();
     pages_[first];
   }
   capped_ = std::move(b);
@@ -181,8 +179,10 @@ void Blocks::written(const u8* host, unsigned bytes, Cpu& cpu) {
   // The running block first: it must not execute bytes that are no longer there.
   if (running) {
     const u64 start = (running->page_key & ~kPageMask) | (running->rip & kPageMask);
-    const u64 second = reinterpret_cast<u64>(running->second);
-    if ((begin < start + running->length && start < end) || (running->second && begin < second + 15 && second < end))
+    const u64 second = reinterpret_cast<u64>(running->second), first_stop = (start & ~kPageMask) + kPageBytes;
+    const u64 second_stop = running->second ? second + (start + running->length - first_stop) : 0;
+    const u64 stop = running->second ? first_stop : start + running->length;
+    if ((begin < stop && start < end) || (running->second && begin < second_stop && second < end))
       for (u32 n = 0; n < running->count; ++n) const_cast<Insn&>(running->insns[n]).fn = leave_early;
   }
   drop_if_touched(page, begin, end);

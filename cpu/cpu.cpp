@@ -35,6 +35,49 @@ void Cpu::reset() {
   port.invalidate({mmu::Invalidation::Kind::all, LinearAddr(0), 0});
 }
 
+/// INIT (SDM vol. 3, table 9-1): x87 and vector registers, MSRs but EFER, the TSC and CR0.CD and NW stay.
+void Cpu::initialize() {
+  const State before = s;
+  reset();
+  port.disarm_monitor();
+  update_breakpoints();
+  if (std::exchange(power_on_, false)) {
+    s.msr.mtrr_default = before.msr.mtrr_default;  // what firmware has made of it since
+    return;
+  }
+  s.cr0 |= before.cr0 & (mmu::cr0::cd | mmu::cr0::nw);
+  s.xcr0 = before.xcr0;
+  s.vec = before.vec;
+  s.mxcsr = before.mxcsr;
+  s.x87 = before.x87;
+  s.star = before.star;
+  s.lstar = before.lstar;
+  s.cstar = before.cstar;
+  s.sfmask = before.sfmask;
+  s.kernel_gs_base = before.kernel_gs_base;
+  s.tsc_aux = before.tsc_aux;
+  s.sysenter_cs = before.sysenter_cs;
+  s.sysenter_esp = before.sysenter_esp;
+  s.sysenter_eip = before.sysenter_eip;
+  s.tsc_offset = before.tsc_offset;
+  s.pat = before.pat;
+  s.msr = before.msr;
+}
+
+bool Cpu::start() {
+  if (std::exchange(init_, false)) {
+    initialize();
+    s.halted = s.waits_for_startup = true;
+  }
+  if (startup_ < 0) return false;
+  const u16 selector = static_cast<u16>(std::exchange(startup_, -1) << 8);
+  s.seg[CS].selector = selector;
+  s.seg[CS].base = u32{selector} << 4;
+  s.rip = 0;
+  s.halted = s.waits_for_startup = false;
+  return true;
+}
+
 void Cpu::update_mode() {
   if (s.efer & mmu::efer::lma && s.seg[CS].l)
     code_size_ = CodeSize::k64;

@@ -50,8 +50,17 @@ class Cpu : public mmu::CodeListener {
   Stop run(u64 limit);
   /// Asks the run loop to return at the end of the present block. Giving the core away hides no other reason.
   void stop(Stop why) {
-    if (stop_ == Stop::none || why != Stop::preempted) stop_ = why;
+    if (stop_ == Stop::none || (why != Stop::preempted && why != Stop::turn_over)) stop_ = why;
     attention_.store(true, std::memory_order_relaxed);
+  }
+  /// Whether the present instruction reads the time out of turn: then it has been taken back, to be begun again in the
+  /// processor's next turn (Platform::may_read_time).
+  bool must_wait_for_turn(const Insn& i) {
+    if (NW_LIKELY(cautious_ || platform.may_read_time())) return false;
+    s.rip = rip_of(i);
+    unretire_from(i);
+    stop(Stop::turn_over);
+    return true;
   }
   /// From another thread: have Platform::poll called at the end of the present block (input, progress, signals).
   void request_poll() {
@@ -71,8 +80,32 @@ class Cpu : public mmu::CodeListener {
   }
   /// The run loop looks for interrupts, traps and caution again: after IF, TF, a shadow or DR7 changed.
   void request_attention() { attention_.store(true, std::memory_order_relaxed); }
-  /// Power-on and INIT state (SDM vol. 3, 9.1).
+  /// Power-on state (SDM vol. 3, 9.1).
   void reset();
+  /// What comes to this processor from others happens when it runs next. INIT: registers as in SDM vol. 3, table 9-1, and
+  /// it waits for a start-up message.
+  void raise_init() {
+    init_ = true;
+    startup_ = -1;
+    attention_.store(true, std::memory_order_relaxed);
+  }
+  /// The reset line of an application processor: power-on state, and the same waiting.
+  void raise_reset() {
+    power_on_ = true;
+    raise_init();
+  }
+  /// SIPI (SDM vol. 3, 9.4.3): starts at vector << 12 in real mode; nothing where no INIT came before.
+  void raise_startup(u8 vector) {
+    if (!init_ && !s.waits_for_startup) return;
+    startup_ = vector;
+    attention_.store(true, std::memory_order_relaxed);
+  }
+  /// Halted, but there is something now that ends it or must be looked at.
+  bool is_awaited();
+  /// Halted so that an interrupt, an NMI or a store could still end it.
+  bool is_wakeable() const {
+    return !s.waits_for_startup && ((s.rflags & fl::if_) || (s.waiting && s.wakes_masked) || nmi_);
+  }
   void set_retire_observer(RetireObserver* o) { retire_ = o; }
   /// A write touched a page that holds decoded code.
   void code_written(MachineAddr address, unsigned bytes) override;
@@ -292,7 +325,9 @@ class Cpu : public mmu::CodeListener {
 
   bool take_events();  ///< at block ends: interrupts, NMI, due timers, halt; false: stop
   bool wakes();        ///< MWAIT is over
-  bool halt();         ///< lets time pass to the next event; false: nothing will ever wake the processor
+  bool start();        ///< INIT and SIPI; false: it waits for a SIPI
+  void initialize();
+  bool halt();  ///< lets time pass to the next event; false: nothing will ever wake the processor
   template <bool by_line, bool observed>
   void run_blocks(u64 limit);
   template <bool by_line, bool observed>
@@ -315,9 +350,11 @@ class Cpu : public mmu::CodeListener {
   std::atomic<bool> attention_ = false;  ///< something besides the deadline wants the run loop's attention
   std::atomic<bool> poll_ = false;       ///< the host wants Platform::poll called
   bool interrupt_ = false, nmi_ = false;
-  bool cautious_ = false;  ///< one instruction at a time: TF, an interrupt shadow, or armed breakpoints
-  u64 pending_db_ = 0;     ///< DR6 bits of a debug trap to deliver at the next boundary
-  u32 unretired_ = 0;      ///< instructions of the running block that did not retire
+  bool init_ = false, power_on_ = false;  ///< came, and not looked at yet
+  int startup_ = -1;                      ///< vector of a SIPI that came
+  bool cautious_ = false;                 ///< one instruction at a time: TF, an interrupt shadow, or armed breakpoints
+  u64 pending_db_ = 0;                    ///< DR6 bits of a debug trap to deliver at the next boundary
+  u32 unretired_ = 0;                     ///< instructions of the running block that did not retire
   Stop stop_ = Stop::none;
   RetireObserver* retire_ = nullptr;
   std::unique_ptr<Blocks> blocks_;

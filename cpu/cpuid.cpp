@@ -48,7 +48,7 @@ const FeatureBit* find_feature(const std::string& name) {
 
 // ---- configuration -----------------------------------------------------------------------------------------------------
 
-Cpuid::Cpuid(sim::Settings& settings, u64 hz) {
+Cpuid::Cpuid(sim::Settings& settings, u64 hz, u32 processors) : processors_(processors) {
   sim::Section cpu = settings.section("cpu");
   cpu.field("model", model_, "processor that CPUID describes, by name (`nestwalk models`)");
   if (!CpuModels::instance().entries().contains(model_)) {
@@ -60,7 +60,6 @@ Cpuid::Cpuid(sim::Settings& settings, u64 hz) {
   u32 width = part_.physical_width;
   cpu.field("physical_width", width, {36, 52, "bits"}, "physical-address width, MAXPHYADDR (default: the model's)");
   physical_width_ = static_cast<u8>(width);
-  cpu.field("processors", processors_, {1, 128, "processors"}, "logical processors, one thread a core");
   bool under_hypervisor = false;
   cpu.field("hypervisor", under_hypervisor, "whether CPUID admits that this is not the bare machine");
   choose_features(cpu, under_hypervisor);

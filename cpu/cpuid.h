@@ -179,9 +179,9 @@ using RegisterCpu = sim::Register<CpuModel>;
 
 class Cpuid {
  public:
-  /// Reads [cpu] (model, physical_width, processors, hypervisor, features "+x,-y"). `hz`: frequency of the TSC.
-  /// Throws sim::ConfigError: unknown model or feature, or one that is not implemented.
-  Cpuid(sim::Settings& settings, u64 hz);
+  /// Reads [cpu] (model, physical_width, hypervisor, features "+x,-y"). `hz`: frequency of the TSC; `processors`: of the
+  /// machine, one thread a core. Throws sim::ConfigError: unknown model or feature, or one that is not implemented.
+  Cpuid(sim::Settings& settings, u64 hz, u32 processors = 1);
 
   bool has(Feature f) const { return features_[static_cast<unsigned>(f)]; }
   CpuidAnswer answer(u32 leaf, u32 subleaf, const CpuidDynamic& now) const;

@@ -20,6 +20,7 @@ enum class Stop : u8 {
   user_quit,
   asleep,     ///< halted, and Platform::may_let_time_pass said no: run again when the clock's next event is due
   preempted,  ///< the platform wants the core for somebody else
+  turn_over,  ///< another processor of the machine has its turn
   crashed,    ///< the host could not go on with it
 };
 
@@ -46,6 +47,15 @@ class Platform {
   virtual void intercept(mmu::Exit) {}
   /// Whether a halted processor may skip to the next event by itself.
   virtual bool may_let_time_pass() { return true; }
+  /// The local APIC's ID as CPUID tells it: the number of the processor.
+  virtual u32 apic_id() const { return 0; }
+  /// Whether the machine has other processors: one that halts then always gives its turn away, for they may wake it.
+  virtual bool has_siblings() const { return false; }
+  /// Whether no other processor of the machine can still come to an earlier time: only then the TSC is read, so that what
+  /// one processor reads is never less than what another has read before.
+  virtual bool may_read_time() { return true; }
+  /// PAUSE: a loop waits for somebody.
+  virtual void pause() {}
   /// Called at a block end after Cpu::request_poll, and while halted.
   virtual void poll() {}
   /// Something the user should know once ("instruction not implemented ...").

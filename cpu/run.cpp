@@ -14,7 +14,10 @@ Stop Cpu::run(u64 limit) {
   stop_ = Stop::none;
   while (true) {
     // At the limit events wait for the next call; what the last instruction asked for does not.
-    if (NW_UNLIKELY(clock.instructions >= limit)) return stop_ != Stop::none ? stop_ : Stop::limit;
+    if (NW_UNLIKELY(clock.instructions >= limit)) {
+      blocks_->running = nullptr;  // others may write its bytes before it goes on
+      return stop_ != Stop::none ? stop_ : Stop::limit;
+    }
     if (NW_UNLIKELY(attention_.load(std::memory_order_relaxed) || *clock.ticker() >= clock.deadline()))
       if (!take_events()) return stop_;
     if (NW_UNLIKELY(cautious_)) {
@@ -173,6 +176,15 @@ bool Cpu::take_events() {
   }
   if (*clock.ticker() >= clock.deadline()) clock.run_due();
   if (stop_ != Stop::none) return false;
+  if (NW_UNLIKELY(clock.is_past_fence())) {
+    stop_ = Stop::turn_over;
+    return false;
+  }
+  if (NW_UNLIKELY(init_ || s.waits_for_startup) && !start()) {
+    stop_ = Stop::asleep;
+    request_attention();
+    return false;
+  }
   if (!s.interrupt_shadow) {
     if (nmi_ && !s.nmi_blocked) {
       nmi_ = false;
@@ -199,6 +211,13 @@ bool Cpu::take_events() {
   attention_.store(cautious_ || (interrupt_ && (s.rflags & fl::if_)) || (nmi_ && !s.nmi_blocked),
                    std::memory_order_relaxed);
   return true;
+}
+
+bool Cpu::is_awaited() {
+  if (init_ || startup_ >= 0) return true;
+  if (s.waits_for_startup) return false;
+  if (!s.halted || (interrupt_ && (s.rflags & fl::if_)) || (nmi_ && !s.nmi_blocked)) return true;
+  return s.waiting && ((s.wakes_masked && interrupt_) || !port.monitoring());
 }
 
 /// Ends MWAIT without a delivery: somebody stored to the line, or an interrupt is pending that IF keeps out.
@@ -261,6 +280,11 @@ void Cpu::update_breakpoints() {
 }
 
 bool Cpu::halt() {
+  if (platform.has_siblings()) {
+    stop_ = Stop::asleep;
+    request_attention();
+    return false;
+  }
   const bool wakeable = (s.rflags & fl::if_) || (s.waiting && s.wakes_masked);
   if (!wakeable && !nmi_) {  // only NMI, SMI or INIT could end this, and no device of ours sends one
     stop_ = Stop::halted_forever;

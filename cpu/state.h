@@ -94,9 +94,10 @@ struct State {
   u32 pkru = 0;  ///< protection keys (SDM vol. 3, 4.6.2)
   X87 x87;
   bool halted = false;
-  bool waiting = false;           ///< halted by MWAIT: a store to the monitored line ends it too
-  bool wakes_masked = false;      ///< MWAIT with ECX bit 0: an interrupt ends it though IF = 0
-  bool interrupt_shadow = false;  ///< the next instruction runs before interrupts are taken (STI, MOV SS)
+  bool waits_for_startup = false;  ///< halted since INIT: only a SIPI ends it
+  bool waiting = false;            ///< halted by MWAIT: a store to the monitored line ends it too
+  bool wakes_masked = false;       ///< MWAIT with ECX bit 0: an interrupt ends it though IF = 0
+  bool interrupt_shadow = false;   ///< the next instruction runs before interrupts are taken (STI, MOV SS)
   bool nmi_blocked = false;
   u8 cpl = 0;
 

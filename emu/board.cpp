@@ -23,39 +23,22 @@ i64 parse_date(sim::Settings& settings, const std::string& text) {
 
 Board::Board(Machine& m, sim::Settings& settings)
     : machine_(m),
-      lapic_(m.clock_,
-             {.id = 0,
-              .bus_hz = m.cpuid_->apic_hz() ? m.cpuid_->apic_hz() : 100'000'000,
-              .x2apic = m.cpuid_->has(cpu::Feature::x2apic),
-              .physical_width = m.cpuid_->physical_width()},
-             {.set_interrupt = [&m](bool on) { m.cpu_->set_interrupt(on); },
-              .nmi = [&m] { m.cpu_->raise_nmi(); },
-              .init = [&m] { m.stop(cpu::Stop::reset); },
-              .startup = {},
-              .acknowledge_pic = [this] { return static_cast<int>(pic_.acknowledge()); },
-              .tsc_to_clock =
-                  [&m](u64 tsc) {
-                    // A deadline that the TSC has passed is a time that has passed, however large the offset.
-                    const u64 now = m.cpu_->tsc();
-                    return static_cast<i64>(tsc - now) <= 0 ? m.clock_.now() : m.clock_.now() + (tsc - now);
-                  },
-              .base_changed = [this] { map_windows(); }}),
-      pic_([this](bool level) { lapic_.set_lint(0, level); }),
+      pic_([this](bool level) { lapics_[0]->set_lint(0, level); }),
       router_(pic_, ioapic_),
-      pit_(m.clock_, router_.legacy_timers()),
-      rtc_(m.clock_, router_.legacy_timers(), parse_date(settings, m.params_.date)),
-      uart_(m.clock_, router_, {},
+      pit_(m.clock(), router_.legacy_timers()),
+      rtc_(m.clock(), router_.legacy_timers(), parse_date(settings, m.params_.date)),
+      uart_(m.clock(), router_, {},
             [&m](u8 byte) {
               if (m.on_output) m.on_output(byte);
             }),
-      hpet_(m.clock_, router_, [this](bool on) { router_.set_legacy_replacement(on); }),
+      hpet_(m.clock(), router_, [this](bool on) { router_.set_legacy_replacement(on); }),
       pm_(
-          m.clock_, router_, {.sci = acpi::sci_line, .s5_type = acpi::sleep_type_s5, .enabled = true},
+          m.clock(), router_, {.sci = acpi::sci_line, .s5_type = acpi::sleep_type_s5, .enabled = true},
           [&m] { m.stop(cpu::Stop::power_off); }, [&m] { m.stop(cpu::Stop::reset); }),
       keyboard_(
           router_, [](bool) {}, [&m] { m.stop(cpu::Stop::reset); }),
-      x87_error_(router_, [&m] { m.cpu_->ignore_x87_error(); }),
-      vga_(m.clock_),
+      x87_error_(router_, [&m] { m.cpu().ignore_x87_error(); }),
+      vga_(m.clock()),
       fw_cfg_(m.memory_),
       debug_console_([&m](u8 byte) {
         if (m.on_debug_output) m.on_debug_output(byte);
@@ -70,10 +53,37 @@ Board::Board(Machine& m, sim::Settings& settings)
   pci_.plug(0, 0, &host_bridge_);
   pci_.plug(1, 0, &isa_bridge_);
   pci_.set_reset_control(&pm_.reset_control());
-  apic_bus_.attach(lapic_);
+  for (auto& p : m.processors_) add_lapic(*p);
   apic_bus_.attach(ioapic_);
   map_ports();
   map_windows();
+}
+
+/// What an APIC does to its processor may come out of another's turn.
+void Board::add_lapic(Processor& p) {
+  const bool boots = p.number() == 0;
+  const Lapic::Options options{.id = p.number(),
+                               .bus_hz = machine_.cpuid_->apic_hz() ? machine_.cpuid_->apic_hz() : 100'000'000,
+                               .bootstrap = boots,
+                               .x2apic = machine_.cpuid_->has(cpu::Feature::x2apic),
+                               .physical_width = machine_.cpuid_->physical_width()};
+  Lapic::Wires wires;
+  wires.set_interrupt = [&p](bool on) { p.reach([on](cpu::Cpu& c) { c.set_interrupt(on); }); };
+  wires.nmi = [&p] { p.reach([](cpu::Cpu& c) { c.raise_nmi(); }); };
+  // There is no firmware that the boot processor could come back to.
+  if (boots)
+    wires.init = [&m = machine_] { m.stop(cpu::Stop::reset); };
+  else
+    wires.init = [&p] { p.reach([](cpu::Cpu& c) { c.raise_init(); }); };
+  wires.startup = [&p](u8 vector) { p.reach([vector](cpu::Cpu& c) { c.raise_startup(vector); }); };
+  if (boots) wires.acknowledge_pic = [this] { return static_cast<int>(pic_.acknowledge()); };
+  wires.tsc_to_clock = [&p](u64 tsc) {
+    // A deadline that the TSC has passed is a time that has passed, however large the offset.
+    const u64 now = p.cpu().tsc();
+    return static_cast<i64>(tsc - now) <= 0 ? p.clock().now() : p.clock().now() + (tsc - now);
+  };
+  lapics_.push_back(std::make_unique<Lapic>(p.clock(), options, std::move(wires)));
+  apic_bus_.attach(*lapics_.back());
 }
 
 void Board::map_ports() {
@@ -105,13 +115,11 @@ void Board::map_windows() {
   mmio_.map(PhysAddr(VgaText::kWindowBase), VgaText::kWindowBytes, vga_.memory(), 8);
   mmio_.map(PhysAddr(IoApic::kDefaultBase), IoApic::kWindowBytes, ioapic_, 4);
   if (machine_.params_.hpet) mmio_.map(PhysAddr(Hpet::kDefaultBase), Hpet::kWindowBytes, hpet_, 8);
-  if (const u64 base = lapic_.window_base())
-    mmio_.map(PhysAddr(base), Lapic::kWindowBytes, lapic_, 4);
-  else
-    mmio_.unmap(lapic_);
 }
 
-AcpiTables Board::tables() const { return build_acpi_tables({.cpus = 1, .hpet = machine_.params_.hpet}); }
+AcpiTables Board::tables() const {
+  return build_acpi_tables({.cpus = static_cast<unsigned>(machine_.size()), .hpet = machine_.params_.hpet});
+}
 
 u64 Board::place_firmware_tables() { return place_acpi_tables(machine_.memory_, tables()); }
 
@@ -123,8 +131,8 @@ void Board::prepare(const boot::BootRequest& request, bool as_firmware) {
     else
       below = s.begin + s.bytes;
   rtc_.set_memory(below, above);
-  fw_cfg_.add_u16(FwCfg::nb_cpus, 1);
-  fw_cfg_.add_u16(FwCfg::max_cpus, 1);
+  fw_cfg_.add_u16(FwCfg::nb_cpus, static_cast<u16>(machine_.size()));
+  fw_cfg_.add_u16(FwCfg::max_cpus, static_cast<u16>(machine_.size()));
   fw_cfg_.add_u64(FwCfg::ram_size, machine_.bytes_);
   fw_cfg_.add_u16(FwCfg::nographic, 1);
   std::vector<u8> map;
@@ -140,12 +148,13 @@ void Board::prepare(const boot::BootRequest& request, bool as_firmware) {
   fw_cfg_.add_file("etc/acpi/tables", std::move(files.tables));
   fw_cfg_.add_file("etc/table-loader", std::move(files.loader));
   if (!as_firmware) return;
-  lapic_.virtual_wire();
+  lapics_[0]->virtual_wire();
   ports_.write(0x4d1, 1u << (acpi::sci_line - 8), 1);  // the SCI is a level
 }
 
 void Board::reset() {
-  for (Device* d : std::initializer_list<Device*>{&lapic_, &ioapic_, &pic_, &pit_, &rtc_, &uart_, &hpet_, &pm_, &keyboard_,
+  for (auto& l : lapics_) l->reset();
+  for (Device* d : std::initializer_list<Device*>{&ioapic_, &pic_, &pit_, &rtc_, &uart_, &hpet_, &pm_, &keyboard_,
                                                   &x87_error_, &pci_, &vga_, &fw_cfg_, &post_})
     d->reset();
   map_windows();

@@ -1,7 +1,9 @@
 // The board of the emulated PC: which devices there are, where they answer, and how they are wired.
 #pragma once
 
+#include <memory>
 #include <string_view>
+#include <vector>
 
 #include "emu/acpi_tables.h"
 #include "emu/boot/boot.h"
@@ -28,6 +30,7 @@
 namespace nestwalk::emu {
 
 class Machine;
+class Processor;
 
 class Board {
  public:
@@ -35,7 +38,7 @@ class Board {
 
   PortBus& ports() { return ports_; }
   MmioBus& mmio() { return mmio_; }
-  Lapic& lapic() { return lapic_; }
+  Lapic& lapic(unsigned processor) { return *lapics_[processor]; }
   X87Error& x87_error() { return x87_error_; }
   const VgaText& vga() const { return vga_; }
 
@@ -50,6 +53,7 @@ class Board {
   void type(std::string_view bytes);
 
  private:
+  void add_lapic(Processor& processor);
   void map_ports();
   void map_windows();
   AcpiTables tables() const;
@@ -57,7 +61,7 @@ class Board {
   Machine& machine_;
   PortBus ports_;
   MmioBus mmio_;
-  Lapic lapic_;
+  std::vector<std::unique_ptr<Lapic>> lapics_;  ///< by processor, each of which sees its own
   IoApic ioapic_;
   ApicBus apic_bus_;
   Pic8259 pic_;

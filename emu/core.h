@@ -17,7 +17,7 @@ struct MachineParams;
 class Core {
  public:
   /// Reads every key of [cache], [tlb], [pwc], [mmu] and what else the model declares.
-  Core(sim::Settings& settings, const MachineParams& params, mmu::MachineMemory& memory);
+  Core(sim::Settings& settings, const MachineParams& params, mmu::MachineMemory& memory, mmu::Commons* commons = nullptr);
 
   tlb::AccessCounts counts;
   mmu::DataCaches caches;

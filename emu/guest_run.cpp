@@ -49,7 +49,7 @@ void GuestRun::put(u8 byte) {
 
 /// Stops on the way, in order; what is due at the same instruction happens before the run goes on.
 void GuestRun::set_limit() {
-  const u64 now = machine_.clock().instructions;
+  const u64 now = machine_.instructions();
   u64 next = params_.max_instructions ? params_.max_instructions : std::numeric_limits<u64>::max();
   if (params_.roi_start > now) next = std::min(next, params_.roi_start);
   if (params_.roi_stop > now) next = std::min(next, params_.roi_stop);
@@ -58,7 +58,7 @@ void GuestRun::set_limit() {
 
 void GuestRun::at_limit() {
   settle();
-  const u64 there = machine_.clock().instructions;
+  const u64 there = machine_.instructions();
   if (params_.roi_start && there == params_.roi_start) region_.begin();
   if (params_.roi_stop && there == params_.roi_stop) region_.end();
   if (params_.max_instructions && there >= params_.max_instructions)
@@ -79,7 +79,7 @@ void GuestRun::magic(u32 command, u64 argument) {
       ++dumps_;
       if (out_) write_report(fmt::format("dump-{}.", dumps_), head(fmt::format("dump {}", dumps_)), current());
       break;
-    case 5: markers_.emplace_back(argument, machine_.clock().instructions); break;
+    case 5: markers_.emplace_back(argument, machine_.instructions()); break;
     default: break;
   }
 }
@@ -130,6 +130,7 @@ int GuestRun::status() const {
     case Stop::user_quit: return kInterrupted;
     case Stop::asleep:
     case Stop::preempted:
+    case Stop::turn_over:
     case Stop::none: break;
   }
   return kInternal;

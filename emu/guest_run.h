@@ -34,9 +34,7 @@ class GuestRun {
   void set_limit();
   void put(u8 byte);
   void magic(u32 command, u64 argument);
-  void settle() {
-    if (tenant_.share) tenant_.share->settle();
-  }
+  void settle() { tenant_.settle(); }
   sim::Snapshot current() const { return region_.intervals() ? region_.inside() : region_.whole(); }
   report::Head head(const std::string& region) const;
   void write_report(const std::string& prefix, const report::Head& h, const sim::Snapshot& s);

@@ -3,14 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "base/bits.h"
 #include "emu/boot/boot.h"
 
 namespace nestwalk::emu {
-
-using cpu::Stop;
 
 void HostParams::declare(sim::Section s) {
   s.field("memory", memory, {0, u64{1} << 46, "bytes"},
@@ -33,10 +30,13 @@ void HostParams::declare(sim::Section s) {
 
 Host::Host(sim::Settings& settings) {
   params_.declare(settings);
+  if (settings.section("vm").children().empty()) host_.cores = params_.processors;  // unless it says something else
   host_.declare(settings.section("host"));
   costs_.declare(settings.section("vmm.cost"));
-  cores_.resize(host_.cores);
-  for (Physical& p : cores_) p.core = std::make_unique<Core>(settings, params_, memory_);
+  for (unsigned n = 0; n < host_.cores; ++n) {
+    cores_.push_back(std::make_unique<Physical>());
+    cores_[n]->core = std::make_unique<Core>(settings, params_, memory_, host_.cores > 1 ? &commons_ : nullptr);
+  }
   // A layer that describes one design stays where it is when mmu.model names another.
   for (const auto& [name, entry] : mmu::Models::instance().entries()) {
     std::string section = name;
@@ -44,6 +44,7 @@ Host::Host(sim::Settings& settings) {
     settings.allow_unused(section);
   }
   read_tenants(settings);
+  check_processors(settings);
   install_memory();
   for (auto& t : tenants_) build(*t, settings);
   declare();
@@ -54,15 +55,19 @@ Host::~Host() = default;
 // ---- building ----------------------------------------------------------------------------------------------------------
 
 void Host::read_tenants(sim::Settings& settings) {
-  const bool needs_guest = cores_[0].core->model->needs_guest();
+  const bool needs_guest = cores_[0]->core->model->needs_guest();
   sim::Section all = settings.section("vm");
   const std::vector<std::string> names = all.children();
   if (names.empty()) {
     auto t = std::make_unique<Tenant>();
     t->memory = params_.memory;
+    t->processors = params_.processors;
     t->images.declare(settings.section("guest"));
     tenants_.push_back(std::move(t));
-    if (host_.cores > 1) settings.section("host").refuse("cores", "must be 1: there is one machine, with one processor");
+    if (!needs_guest && host_.cores != params_.processors)
+      settings.section("host").refuse(
+          "cores",
+          fmt::format("must be {}: a bare machine has a core for each of its machine.processors", params_.processors));
     return;
   }
   if (!needs_guest)
@@ -75,23 +80,35 @@ void Host::read_tenants(sim::Settings& settings) {
     t->number = static_cast<unsigned>(tenants_.size());
     t->memory = params_.memory;
     t->core = static_cast<u32>(tenants_.size()) % host_.cores;
-    u32 processors = 1;
+    t->processors = params_.processors;
     s.field("memory", t->memory, {u64{16} << 20, u64{1} << 46, "bytes"}, "guest-physical memory of this virtual machine");
     t->images.declare(s);
     s.field("console", t->console, "file that receives its serial output; default: console.txt in its part of --out");
     s.field("weight", t->weight, {1, 1'000'000, ""},
             "its part of a core under scheduler = weighted, relative to the others'");
-    s.field("core", t->core, {0, 63, ""}, "the physical core it runs on; default: each in turn");
-    s.field("processors", processors, {1, 255, "processors"}, "virtual CPUs");
-    if (processors != 1) s.refuse("processors", "must be 1: this version has one processor a machine");
+    s.field("core", t->core, {0, 63, ""},
+            "the physical core of its first processor, the others following in turn; default: each machine's in turn");
+    s.field("processors", t->processors, {1, 64, "processors"}, "virtual CPUs");
     if (t->core >= host_.cores)
       s.refuse("core", fmt::format("names a core that host.cores = {} does not have", host_.cores));
     tenants_.push_back(std::move(t));
   }
 }
 
+void Host::check_processors(sim::Settings& settings) const {
+  if (cores_[0]->core->model->shares_machines()) return;
+  for (const auto& t : tenants_) {
+    if (t->processors == 1) continue;
+    const std::string why =
+        fmt::format("must be 1: under mmu.model = {} a virtual machine has one processor", params_.model);
+    sim::Section own = settings.section("vm." + t->name);
+    if (!t->name.empty() && own.given("processors")) own.refuse("processors", why);
+    settings.section("machine").refuse("processors", why);
+  }
+}
+
 void Host::install_memory() {
-  if (!cores_[0].core->model->needs_guest()) {
+  if (!cores_[0]->core->model->needs_guest()) {
     for (const boot::MemorySpan& span : boot::pc_installed_memory(tenants_[0]->memory))
       memory_.install(MachineAddr(span.begin), span.bytes);
     return;
@@ -122,33 +139,49 @@ void Host::install_memory() {
 }
 
 void Host::build(Tenant& t, sim::Settings& settings) {
-  Physical& p = cores_[t.core];
-  p.tenants.push_back(&t);
   if (frames_) {
     std::vector<vmm::Space::Span> spans;
     for (const boot::MemorySpan& s : boot::pc_installed_memory(t.memory)) spans.push_back({s.begin, s.bytes});
     t.space = std::make_unique<vmm::Space>(t.number, spans, memory_, *frames_, host_.page_size, costs_);
-    Bill unpaid;
-    p.core->model->enter(*t.space, unpaid);
   }
-  t.machine = std::make_unique<Machine>(Home{settings, params_, memory_, *p.core, t.space.get(), t.memory});
+  std::vector<Processor::Seat> seats;
+  const auto core_of = [&](u32 n) -> Physical& { return *cores_[(t.core + n) % cores_.size()]; };
+  for (u32 n = 0; n < t.processors; ++n) seats.push_back({*core_of(n).core, vcpus_++});
+  t.machine = std::make_unique<Machine>(Home{settings, params_, memory_, seats, t.space.get(), t.memory});
   t.machine->images() = t.images;
   const u64 standard = u64{tenants_.size() > 1 ? 6u : 64u} << 20;
-  t.machine->cpu().limit_blocks(params_.code_cache ? params_.code_cache : standard);
+  for (u32 n = 0; n < t.processors; ++n) {
+    Physical& p = core_of(n);
+    Processor& processor = t.machine->processor(n);
+    processor.core_time = &p.now;
+    processor.leaves_pause_loops = t.processors > cores_.size() && params_.guest_clock == sim::Clock::Guest::cycles;
+    processor.cpu().limit_blocks(params_.code_cache ? params_.code_cache : standard);
+    t.vcpus.push_back(std::make_unique<Vcpu>(t, processor, p));
+    p.vcpus.push_back(t.vcpus.back().get());
+  }
+  // Several cores reach the same pages: then code that one decodes is no business of another's store filter.
+  if (t.processors > 1 && memory_.filters().empty())
+    for (auto& p : cores_) memory_.add_filter(p->core->filter);
 }
 
 void Host::declare() {
-  for (Physical& p : cores_) {
-    p.core->declare(p.stats);
-    for (Tenant* t : p.tenants) {
-      if (tenants_.size() == 1) {
-        p.core->declare(t->machine->stats());
+  for (auto& p : cores_) {
+    p->core->declare(p->stats);
+    for (Vcpu* v : p->vcpus) {
+      if (tenants_.size() == 1 && p->vcpus.size() == 1) {
+        p->core->declare(v->processor.stats());
         continue;
       }
-      t->share = std::make_unique<Share>(p.stats);
-      t->share->declare(t->machine->stats());
+      v->share = std::make_unique<Share>(p->stats);
+      v->share->declare(v->processor.stats());
     }
   }
+  for (auto& t : tenants_)
+    if (t->processors > 1) t->machine->declare_sums();
+  declare_machines();
+}
+
+void Host::declare_machines() {
   // The host's own report: what its machines did together, and each one's part.
   const auto sum = [this](const std::string& name) {
     return [this, name] {
@@ -174,7 +207,7 @@ void Host::declare() {
       "host.world_switches",
       [this] {
         u64 n = 0;
-        for (const auto& t : tenants_) n += t->world_switches;
+        for (const auto& t : tenants_) n += t->world_switches();
         return n;
       },
       "switches", "times a core turned from one virtual machine to another");
@@ -186,7 +219,7 @@ void Host::declare() {
         "host.memory.free", [this] { return frames_->free() << kPageShift; }, "bytes", "machine memory that nobody has");
   }
   for (std::size_t n = 0; n < cores_.size(); ++n)
-    stats_.counter("host.core" + std::to_string(n) + ".cycles", cores_[n].now, "cycles", "time of this core");
+    stats_.counter("host.core" + std::to_string(n) + ".cycles", cores_[n]->now, "cycles", "time of this core");
   for (const auto& t : tenants_) {
     const sim::Stats& own = t->machine->stats();
     const std::string prefix = "vm." + t->name + ".";
@@ -197,13 +230,14 @@ void Host::declare() {
         stats_.counter(
             prefix + row.name, [&own, name = row.name] { return own.value_now(name); }, row.unit, row.text);
     }
-    stats_.counter(prefix + "world_switches", t->world_switches, "switches", "times it was given its core");
+    stats_.counter(
+        prefix + "world_switches", [&t = *t] { return t.world_switches(); }, "switches", "times it was given a core");
   }
 }
 
 Cycles Host::core_cycles() const {
   Cycles n = 0;
-  for (const Physical& p : cores_) n += p.now;
+  for (const auto& p : cores_) n += p->now;
   return n;
 }
 
@@ -219,7 +253,7 @@ Cycles Host::busy_cycles() const {
 
 void Host::load() {
   for (auto& t : tenants_) {
-    enter(cores_[t->core], *t, false);
+    enter(*t->vcpus[0], false);
     try {
       t->machine->load(t->images);
     } catch (const boot::BootError& e) {
@@ -229,126 +263,6 @@ void Host::load() {
           fmt::format("host.memory: too little is left to load {}", t->name.empty() ? "the guest" : "vm." + t->name));
     }
   }
-}
-
-// ---- running -----------------------------------------------------------------------------------------------------------
-
-bool Host::is_ready(const Tenant& t, Cycles now) const {
-  return t.ended == Stop::none && (!t.asleep || t.machine->clock().deadline() <= now);
-}
-
-Tenant* Host::choose(Physical& p) {
-  const std::size_t n = p.tenants.size();
-  Tenant* best = nullptr;
-  for (std::size_t i = 0; i < n; ++i) {
-    Tenant* const t = p.tenants[(p.turn + i) % n];
-    if (!is_ready(*t, p.now)) continue;
-    if (host_.scheduler == HostParams::Scheduler::round_robin) {
-      p.turn = (p.turn + i + 1) % n;
-      return t;
-    }
-    const auto share = [](const Tenant& x) { return static_cast<u128>(x.used) * 1'000'000 / x.weight; };
-    if (!best || share(*t) < share(*best)) best = t;
-  }
-  return best;
-}
-
-/// All that have not ended sleep: the core's time goes on to the first event of theirs. False: all have ended.
-bool Host::rest(Physical& p) {
-  Cycles next = std::numeric_limits<Cycles>::max();
-  bool any = false;
-  for (const Tenant* t : p.tenants)
-    if (t->ended == Stop::none) any = true, next = std::min(next, t->machine->clock().deadline());
-  if (any) p.now = std::max(p.now, next);
-  return any;
-}
-
-/// The machine's clock goes to the core's time. What it slept of that is idle, the rest it waited for the others.
-void Host::catch_up(Physical& p, Tenant& t) {
-  sim::Clock& clock = t.machine->clock();
-  if (clock.cycles >= p.now) return;
-  const Cycles woke = t.asleep ? std::clamp(clock.deadline(), clock.cycles, p.now) : clock.cycles;
-  t.machine->port().book(Cause::idle, woke - clock.cycles);
-  t.machine->port().book(Cause::away, p.now - woke);
-  clock.cycles = p.now;
-}
-
-void Host::enter(Physical& p, Tenant& t, bool billed) {
-  if (billed) catch_up(p, t);
-  if (p.current == &t) return;
-  if (p.current && p.current->share) p.current->share->end();
-  const bool switched = billed && p.current;
-  p.current = &t;
-  if (t.share) t.share->begin();
-  if (!t.space) return;
-  Bill bill;
-  p.core->model->enter(*t.space, bill);
-  if (switched) {
-    bill.charge(Cause::world, costs_.world_switch);
-    t.machine->port().pay(bill);
-    ++t.world_switches;
-  }
-  t.machine->port().resume();
-}
-
-void Host::run_slice(Physical& p, Tenant& t) {
-  Machine& m = *t.machine;
-  const auto alive = [](const Tenant* x) { return x->ended == Stop::none; };
-  const bool others = std::count_if(p.tenants.begin(), p.tenants.end(), alive) > 1;
-  m.shares_core = others && params_.guest_clock == sim::Clock::Guest::cycles;
-  const sim::Clock::EventId alarm = others ? m.clock().at(m.clock().now() + m.clock().from_hz(host_.slice_us, 1'000'000),
-                                                          [&m] { m.stop(Stop::preempted); })
-                                           : 0;
-  const Cycles before = m.clock().cycles;
-  Stop why;
-  try {
-    why = m.run(t.limit);
-  } catch (const vmm::OutOfMemory&) {
-    why = Stop::crashed;
-  }
-  if (alarm) m.clock().cancel(alarm);
-  if (why == Stop::preempted) m.intercept(mmu::Exit::interrupt);
-  p.now = std::max(p.now, m.clock().cycles);
-  t.used += m.clock().cycles - before;
-  settle(t, why);
-}
-
-void Host::settle(Tenant& t, Stop why) {
-  t.asleep = why == Stop::asleep;
-  if (why == Stop::asleep || why == Stop::preempted) return;
-  if (why != Stop::limit)
-    t.ended = why;
-  else if (on_limit)
-    on_limit(t);
-  else
-    t.ended = Stop::limit;
-}
-
-void Host::run() {
-  while (true) {
-    Physical* next = nullptr;
-    for (Physical& p : cores_) {
-      const bool alive =
-          std::any_of(p.tenants.begin(), p.tenants.end(), [](const Tenant* t) { return t->ended == Stop::none; });
-      if (alive && (!next || p.now < next->now)) next = &p;
-    }
-    if (!next) return;
-    Tenant* const t = choose(*next);
-    if (!t) {
-      rest(*next);
-      continue;
-    }
-    enter(*next, *t, true);
-    run_slice(*next, *t);
-    if (stop_ == Stop::none) continue;
-    for (auto& each : tenants_)
-      if (each->ended == Stop::none) each->ended = stop_;
-  }
-}
-
-void Host::stop(Stop why) {
-  stop_ = why;
-  for (auto& t : tenants_) t->machine->stop(why);
 }
 
 }  // namespace nestwalk::emu

@@ -1,9 +1,13 @@
 // The host: machine memory, physical cores, and either one bare machine that owns all of it, or a hypervisor with any
-// number of virtual machines that take turns on the cores.
+// number of virtual machines whose processors take turns on the cores.
 //
-// Time: a core's clock is that of the machine that ran last; a machine that gets the core again is put forward to it, and
-// what it missed is booked as `away` or, as far as it slept, as `idle`. With clock.guest = instructions guest time stands
-// still meanwhile, and no machine ever sleeps.
+// Time: a core's clock is that of the processor that ran last; one that gets the core again is put forward to it, and what
+// it missed is booked as `away` or, as far as it slept, as `idle`. With clock.guest = instructions guest time stands still
+// meanwhile, and a machine with one processor never sleeps.
+//
+// Turns (schedule.cpp): the core that is furthest behind goes on. The processors of one machine run a quantum of guest time
+// at most, so that none is ahead of another by more; under the instruction clock only that one of a machine may run which
+// is furthest behind in guest time, so that their order depends on the guest alone.
 #pragma once
 
 #include <functional>
@@ -13,6 +17,7 @@
 
 #include "emu/machine.h"
 #include "emu/share.h"
+#include "mmu/commons.h"
 #include "vmm/frames.h"
 
 namespace nestwalk::emu {
@@ -29,23 +34,52 @@ struct HostParams {
   void declare(sim::Section section);
 };
 
+struct Physical;
+struct Tenant;
+
+/// A processor of a machine, as the host schedules it.
+struct Vcpu {
+  Vcpu(Tenant& t, Processor& p, Physical& c) : tenant(t), processor(p), core(c) {}
+  Tenant& tenant;
+  Processor& processor;
+  Physical& core;
+  std::unique_ptr<Share> share;
+  Cycles used = 0;  ///< of its core
+  u64 world_switches = 0;
+};
+
 /// One machine on the host.
 struct Tenant {
   unsigned number = 0;
   std::string name;     ///< empty: the only one, named by no section
   std::string console;  ///< file that receives its serial output; empty: none
   u64 memory = 0;
-  u32 weight = 100, core = 0;
+  u32 weight = 100, core = 0, processors = 1;
   GuestImages images;
   std::unique_ptr<vmm::Space> space;  ///< nullptr: a bare machine
   std::unique_ptr<Machine> machine;
-  std::unique_ptr<Share> share;
+  std::vector<std::unique_ptr<Vcpu>> vcpus;
 
   u64 limit = ~u64{0};                ///< instructions after which `on_limit` is asked
   cpu::Stop ended = cpu::Stop::none;  ///< why it runs no more
-  bool asleep = false;
-  Cycles used = 0;  ///< of its core
-  u64 world_switches = 0;
+  const Vcpu* turn = nullptr;         ///< of several processors under the instruction clock, the one that may run
+
+  /// Puts what its processors have counted on their cores into its statistics; before a snapshot of them.
+  void settle();
+  Cycles used() const;
+  u64 world_switches() const;
+};
+
+/// A physical core, and who runs on it.
+struct Physical {
+  std::unique_ptr<Core> core;
+  sim::Stats stats;  ///< of the core
+  std::vector<Vcpu*> vcpus;
+  Vcpu* current = nullptr;
+  Vcpu* holder = nullptr;         ///< whose time slice is not over, though its turn is
+  sim::Clock::EventId alarm = 0;  ///< on its clock: the slice's end
+  std::size_t turn = 0;           ///< where round robin goes on
+  Cycles now = 0;
 };
 
 class Host {
@@ -74,36 +108,37 @@ class Host {
   sim::Stats& stats() { return stats_; }
 
  private:
-  struct Physical {
-    std::unique_ptr<Core> core;
-    sim::Stats stats;  ///< of the core
-    std::vector<Tenant*> tenants;
-    Tenant* current = nullptr;
-    std::size_t turn = 0;  ///< where round robin goes on
-    Cycles now = 0;
-  };
   void read_tenants(sim::Settings& settings);
+  void check_processors(sim::Settings& settings) const;
   void install_memory();
   void build(Tenant& tenant, sim::Settings& settings);
   void declare();
 
   Cycles core_cycles() const;
   Cycles busy_cycles() const;
-  bool is_ready(const Tenant& t, Cycles now) const;
-  Tenant* choose(Physical& p);
-  bool rest(Physical& p);
-  void enter(Physical& p, Tenant& t, bool billed);
-  void catch_up(Physical& p, Tenant& t);
-  void run_slice(Physical& p, Tenant& t);
-  void settle(Tenant& t, cpu::Stop why);
+  void declare_machines();
+
+  // schedule.cpp
+  bool may_run(const Vcpu& v) const;
+  Cycles ready_at(const Vcpu& v) const;
+  Vcpu* next();
+  Vcpu* choose(Physical& p);
+  void enter(Vcpu& v, bool billed);
+  void catch_up(Vcpu& v);
+  void run_turn(Vcpu& v);
+  void end_slice(Physical& p);
+  void settle(Vcpu& v, cpu::Stop why);
+  void take_turns(Tenant& t);
 
   MachineParams params_;
   HostParams host_;
   vmm::ExitCosts costs_;
   mmu::MachineMemory memory_;
   std::unique_ptr<vmm::Frames> frames_;
-  std::vector<Physical> cores_;
+  mmu::Commons commons_;
+  std::vector<std::unique_ptr<Physical>> cores_;
   std::vector<std::unique_ptr<Tenant>> tenants_;
+  unsigned vcpus_ = 0;  ///< of all machines
   sim::Stats stats_;
   cpu::Stop stop_ = cpu::Stop::none;
 };

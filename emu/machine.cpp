@@ -4,6 +4,8 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
+
 #include "emu/board.h"
 #include "emu/boot/detect.h"
 #include "emu/boot/flat.h"
@@ -26,6 +28,11 @@ void GuestImages::declare(sim::Section s) {
 void MachineParams::declare(sim::Settings& settings) {
   sim::Section m = settings.section("machine");
   m.field("memory", memory, {u64{16} << 20, u64{1} << 46, "bytes"}, "installed memory of the guest");
+  m.field("processors", processors, {1, 64, "processors"},
+          "of the machine, or of each virtual machine that says nothing else");
+  m.field(
+      "quantum", quantum, {1, 1'000'000'000, "ticks"},
+      "guest time (cycles or instructions, as clock.guest says) after which another processor of the machine has its turn");
   m.field("hpet", hpet, "whether there is an HPET");
   m.field("on_reset", on_reset, {{"stop", OnReset::stop}, {"reboot", OnReset::reboot}}, "what a guest's reset does");
   sim::Section c = settings.section("clock");
@@ -47,25 +54,20 @@ void MachineParams::declare(sim::Settings& settings) {
 
 Machine::Machine(const Home& home)
     : params_(home.params),
-      core_(home.core),
+      installed_(home.memory),
       space_(home.space),
       memory_(space_ ? static_cast<mmu::PhysicalMemory&>(*space_) : home.memory),
       bytes_(home.bytes),
-      clock_(params_.guest_clock, params_.hz) {
+      count_(home.seats.size()) {
   sim::Settings& settings = home.settings;
-  port_ = std::make_unique<mmu::Port>(*core_.model, core_.caches, home.memory, core_.filter, core_.counts, clock_);
-  settings.section("mmu").field("mmio_cycles", port_->mmio_cycles, {0, 1'000'000, "cycles"},
+  settings.section("mmu").field("mmio_cycles", mmio_cycles_, {0, 1'000'000, "cycles"},
                                 "cost of one device register access");
-  cpuid_ = std::make_unique<cpu::Cpuid>(settings, params_.hz);
-  if (cpuid_->processors() != 1)
-    settings.section("cpu").refuse("processors",
-                                   "must be 1: this version has one processor, and no guest is promised more");
+  cpuid_ = std::make_unique<cpu::Cpuid>(settings, params_.hz, static_cast<u32>(count_));
   timing_ = cpu::Cores::instance().make(params_.core, settings);
-  cpu_ = std::make_unique<cpu::Cpu>(*port_, clock_, *this, *cpuid_, *timing_, params_.seed + 3);
+  for (unsigned n = 0; n < count_; ++n) processors_.push_back(std::make_unique<Processor>(*this, n, home.seats[n]));
   board_ = std::make_unique<Board>(*this, settings);
-  port_->set_bus(&board_->mmio());
-  port_->declare(stats_);
-  if (space_) space_->declare(stats_);
+  for (auto& p : processors_) p->port().declare(p->stats());
+  if (space_) space_->declare(stats_, static_cast<unsigned>(count_));
 }
 
 Machine::~Machine() = default;
@@ -107,69 +109,107 @@ void Machine::boot() {
     case GuestImages::Format::rom: state = boot::load_rom(memory_, request); break;
   }
   board_->prepare(request, images_.format != GuestImages::Format::rom);
-  enter(*cpu_, state);
-  // Firmware would have done this too: without MTRRs on, kernels leave the PAT alone (SDM vol. 3, 11.11.2.1).
-  if (images_.format != GuestImages::Format::rom) cpu_->s.msr.mtrr_default = 0xc06;
+  enter(cpu(), state);
+  // Firmware would have done this too: without MTRRs on, kernels leave the PAT alone (SDM vol. 3, 11.11.2.1). On the other
+  // processors as well, which INIT leaves them to.
+  for (auto& p : processors_) p->cpu().s.msr.mtrr_default = images_.format != GuestImages::Format::rom ? 0xc06 : 0;
 }
 
 // ---- running -----------------------------------------------------------------------------------------------------------
 
 Stop Machine::run(u64 limit) {
   while (true) {
-    const Stop why = cpu_->run(limit);
-    if (why != Stop::reset || params_.on_reset != MachineParams::OnReset::reboot) return why;
-    board_->reset();
-    cpu_->reset();
-    if (space_) core_.model->forget(*space_, PhysAddr(0), u64{1} << 52, port_->fresh_bill());  // loaders write unheard
-    boot();
+    const Stop why = processors_[0]->run(limit);
+    if (!reboots_after(why)) return why;
+    reboot();
   }
 }
 
-void Machine::stop(Stop why) { cpu_->stop(why); }
+void Machine::reboot() {
+  board_->reset();
+  for (auto& p : processors_)
+    if (p->number()) p->restart();
+  cpu().reset();
+  if (space_) core().model->forget(*space_, PhysAddr(0), u64{1} << 52, port().fresh_bill());  // loaders write unheard
+  boot();
+}
+
+void Machine::stop(Stop why) {
+  if (running_) return running_->cpu().stop(why);
+  for (auto& p : processors_) p->cpu().stop(why);
+}
+
+u64 Machine::instructions() const {
+  u64 n = 0;
+  for (const auto& p : processors_) n += p->clock().instructions;
+  return n;
+}
+
+Cycles Machine::cycles() const {
+  Cycles n = 0;
+  for (const auto& p : processors_) n = std::max(n, p->clock().cycles);
+  return n;
+}
+
+bool Machine::is_idle() const {
+  return std::all_of(processors_.begin(), processors_.end(), [](const auto& p) { return p->cpu().s.halted; });
+}
+
+bool Machine::is_dead() const {
+  bool events = false, wakeable = false;
+  for (const auto& p : processors_) {
+    if (!p->is_asleep() || p->is_awaited()) return false;
+    events |= p->clock().has_events();
+    wakeable |= p->cpu().is_wakeable();
+  }
+  return !events || !wakeable;
+}
+
+/// The devices' time is that of a processor which may sleep, or wait for its core, while `who` comes to a later one.
+void Machine::bring_devices_to(Processor& who) {
+  Processor& boot = *processors_[0];
+  if (&boot == &who) return;
+  const sim::Ticks now = who.clock().now();
+  sim::Clock& clock = boot.clock();
+  const bool by_cycles = clock.guest() == sim::Clock::Guest::cycles;
+  sim::Ticks until = std::min(now, boot.is_asleep() ? boot.ready_at() : clock.now());
+  if (!boot.is_asleep() && by_cycles && &boot.core() == &who.core()) until = now;  // it waits for this very core
+  if (until <= clock.now()) return;
+  if (by_cycles) boot.port().book(boot.is_asleep() ? Cause::idle : Cause::away, until - clock.cycles);
+  clock.skip_to(until);
+}
+
 void Machine::type(std::string_view bytes) { board_->type(bytes); }
 std::string Machine::screen() const { return board_->vga().text(); }
 
-// ---- what the processor asks
-// ---------------------------------------------------------------------------------------------
+// ---- statistics --------------------------------------------------------------------------------------------------------
 
-/// What a hypervisor intercepts costs an exit; a bare machine knows none.
-void Machine::intercept(mmu::Exit why) {
-  if (!space_) return;
-  Bill& bill = port_->fresh_bill();
-  space_->exit(why, bill);
-  core_.model->left(*space_, bill);
-  port_->pay(bill);
+namespace {
+
+/// What each processor of several shows of itself.
+bool is_main_figure(const std::string& name) {
+  const auto ends = [&](const char* what) { return name.ends_with(what); };
+  if (name == "instructions" || name == "cycles" || name == "walk.count" || name == "walk.reads" || name == "walk.cycles")
+    return true;
+  if (name.starts_with("cycles.")) return name.find('.', 7) == std::string::npos;
+  if (!name.starts_with("tlb.") || std::count(name.begin(), name.end(), '.') != 2) return false;
+  return ends(".accesses") || ends(".hits") || ends(".misses");
 }
 
-u64 Machine::io_read(u16 port, unsigned bytes) {
-  intercept(mmu::Exit::io);
-  return board_->ports().read(port, bytes);
-}
-void Machine::io_write(u16 port, u64 value, unsigned bytes) {
-  intercept(mmu::Exit::io);
-  board_->ports().write(port, value, bytes);
-}
-int Machine::acknowledge_interrupt() {
-  intercept(mmu::Exit::interrupt);
-  return board_->lapic().acknowledge();
-}
-bool Machine::apic_read(u32 msr, u64& value) { return board_->lapic().read_msr(msr, value); }
-bool Machine::apic_write(u32 msr, u64 value) { return board_->lapic().write_msr(msr, value); }
-u64 Machine::task_priority() { return board_->lapic().task_priority(); }
-void Machine::set_task_priority(u64 value) { board_->lapic().set_task_priority(static_cast<u8>(value & 15)); }
-void Machine::magic(u32 command, u64 argument) {
-  if (on_magic) on_magic(command, argument);
-}
-void Machine::x87_error() { board_->x87_error().raise(); }
+}  // namespace
 
-void Machine::tsc_changed() {
-  if (board_) board_->lapic().tsc_changed();
-}
-void Machine::poll() {
-  if (on_poll) on_poll();
-}
-void Machine::note(const std::string& line) {
-  if (on_note) on_note(line);
+void Machine::declare_sums() {
+  std::vector<const sim::Stats*> parts;
+  for (auto& p : processors_) parts.push_back(&p->stats());
+  stats_.sums(parts);
+  for (auto& p : processors_) {
+    const sim::Stats& own = p->stats();
+    const std::string prefix = fmt::format("cpu{}.", p->number());
+    for (std::size_t n = 0; n < own.counters().size(); ++n)
+      if (const sim::Stats::Row& row = own.counters()[n]; is_main_figure(row.name))
+        stats_.counter(
+            prefix + row.name, [&own, n] { return own.counter_at(n); }, row.unit, row.text);
+  }
 }
 
 std::vector<std::pair<std::string, std::vector<std::string>>> Machine::named_choices() {

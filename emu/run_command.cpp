@@ -44,7 +44,7 @@ class Ticker {
       : thread_([this, &host] {
           while (!done_.load()) {
             std::this_thread::sleep_for(std::chrono::milliseconds(20));
-            for (std::size_t n = 0; n < host.size(); ++n) host.machine(n).cpu().request_poll();
+            for (std::size_t n = 0; n < host.size(); ++n) host.machine(n).request_poll();
           }
         }) {}
   ~Ticker() {
@@ -121,7 +121,7 @@ class Run {
   void poll() {
     if (interrupted.load()) host_.stop(Stop::user_quit);
     Machine& machine = host_.machine(attached_);
-    if (host_.size() == 1 && machine.cpu().s.halted && console_.is_terminal()) {
+    if (host_.size() == 1 && machine.is_idle() && console_.is_terminal()) {
       console_.flush();
       console_.wait(20);
     }
@@ -139,14 +139,14 @@ class Run {
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
     u64 all = 0;
     for (std::size_t n = 0; n < host_.size(); ++n) {
-      const sim::Clock& clock = host_.machine(n).clock();
-      all += clock.instructions;
+      const u64 instructions = host_.machine(n).instructions();
+      all += instructions;
       const std::string& name = host_.tenant(n).name;
       fmt::print(
           stderr,
           "\nnestwalk: {}{}{}: {} instructions, {} cycles, {:.1f} s on this host ({:.1f} million instructions a second)",
-          name, name.empty() ? "" : ": ", guests_[n]->ended(), clock.instructions, clock.cycles, seconds,
-          static_cast<double>(clock.instructions) / seconds / 1e6);
+          name, name.empty() ? "" : ": ", guests_[n]->ended(), instructions, host_.machine(n).cycles(), seconds,
+          static_cast<double>(instructions) / seconds / 1e6);
     }
     if (host_.size() > 1)
       fmt::print(stderr, "\nnestwalk: all together: {} instructions, {:.1f} million instructions a second", all,

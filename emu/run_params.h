@@ -36,6 +36,7 @@ constexpr const char* ended_by(cpu::Stop why) {
     case Stop::crashed: return "the host has no memory left for the guest";
     case Stop::asleep:
     case Stop::preempted:
+    case Stop::turn_over:
     case Stop::none: break;
   }
   return "running";

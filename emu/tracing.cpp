@@ -40,6 +40,8 @@ void Tracing::open(const report::OutputFolder* folder) {
   Impl& t = *impl_;
   if (t.what == What::none) return;
   if (!folder) throw sim::ConfigError("a trace needs a place: give --out DIR");
+  if (t.machine.size() > 1)
+    t.settings.section("trace").refuse("what", "must be none: a trace is of a machine with one processor");
   const traces::Kind kind = static_cast<traces::Kind>(t.what);
   t.file.emplace(folder->begin(std::string(traces::name_of(kind)) + ".nwtrace"));
   t.writer = std::make_unique<traces::Writer>(t.file->path(), kind, t.settings.effective());

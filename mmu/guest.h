@@ -61,6 +61,8 @@ class Guest {
   virtual void exit(Exit reason, Bill& bill) = 0;
   /// Further work of the hypervisor on behalf of the last exit (a walk of guest tables, entries made ...): Cause::vmm.
   virtual void work(Exit reason, Cycles cycles, Bill& bill) = 0;
+  /// So many other cores were interrupted to flush what they have cached of this machine, and were waited for: Cause::vmm.
+  virtual void remote_flush(unsigned /*cores*/, Bill&) {}
 };
 
 }  // namespace nestwalk::mmu

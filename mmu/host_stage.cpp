@@ -40,7 +40,7 @@ Result<Leaf> HostDimension::probe(u64 address, Access access) const {
 // ---- HostStage
 // -----------------------------------------------------------------------------------------------------------
 
-HostStage::HostStage(sim::Section section, MachineMemory& memory, DataCaches& caches, u64 seed)
+HostStage::HostStage(sim::Section section, MachineMemory& memory, DataCaches& caches, u64 seed, Commons* commons)
     : shape_(read_shape(section, rules_)),
       memory_(memory),
       tlb_(section.child("tlb"), seed),
@@ -49,6 +49,8 @@ HostStage::HostStage(sim::Section section, MachineMemory& memory, DataCaches& ca
       ept5_(bottom_, memory, caches, &walk_caches_),
       npt_(bottom_, memory, caches, &walk_caches_),
       npt5_(bottom_, memory, caches, &walk_caches_) {
+  const auto make = [] { return std::make_shared<Machines>(); };
+  machines_ = commons ? commons->shared<Machines>(make) : make();
   each_table([](auto& stage) { stage.become_host(); });
   active_ = shape_.format == HostFormat::ept ? (shape_.levels == 5 ? static_cast<Stage*>(&ept5_) : &ept_)
                                              : (shape_.levels == 5 ? static_cast<Stage*>(&npt5_) : &npt_);
@@ -71,16 +73,18 @@ HostShape HostStage::read_shape(sim::Section& section, Rules& rules) {
 
 HostTables* HostStage::tables(const Guest& guest) {
   const unsigned n = guest.number();
-  return n < machines_.size() && machines_[n] && machines_[n]->guest == &guest ? &machines_[n]->tables : nullptr;
+  const auto& all = machines_->by_number;
+  return n < all.size() && all[n] && all[n]->guest == &guest ? &all[n]->tables : nullptr;
 }
 
 HostTables& HostStage::made_tables(Guest& guest) {
   if (HostTables* t = tables(guest)) return *t;
   const unsigned n = guest.number();
-  if (n >= machines_.size()) machines_.resize(n + 1);
-  machines_[n] = std::make_unique<Machine>(Machine{&guest, HostTables(shape_, memory_, guest)});
+  auto& all = machines_->by_number;
+  if (n >= all.size()) all.resize(n + 1);
+  all[n] = std::make_unique<Machine>(Machine{&guest, HostTables(shape_, memory_, guest)});
   forget(guest);  // of another machine that had the number
-  return machines_[n]->tables;
+  return all[n]->tables;
 }
 
 void HostStage::use_tables(Guest& guest) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "mmu/commons.h"
 #include "mmu/guest.h"
 #include "mmu/host_tables.h"
 #include "mmu/nested_tlb.h"
@@ -82,8 +83,8 @@ class HostDimension : public Stage {
 class HostStage final : public HostDimension {
  public:
   /// Keys of `section` ("nested"): format, levels, accessed_dirty, execute_only, gigabyte_pages, and those of `tlb` and
-  /// `pwc`.
-  HostStage(sim::Section section, MachineMemory& memory, DataCaches& caches, u64 seed);
+  /// `pwc`. The tables of all machines are among `commons` where there are several cores.
+  HostStage(sim::Section section, MachineMemory& memory, DataCaches& caches, u64 seed, Commons* commons = nullptr);
 
   bool map(Guest& guest, PhysAddr address, const Backing& backing) override;
   bool unmap(Guest& guest, PhysAddr first, u64 bytes) override;
@@ -112,6 +113,9 @@ class HostStage final : public HostDimension {
     Guest* guest;
     HostTables tables;
   };
+  struct Machines {
+    std::vector<std::unique_ptr<Machine>> by_number;
+  };
   static u16 tag_of(const Guest& guest) { return static_cast<u16>(guest.number() + 1); }
   static HostShape read_shape(sim::Section& section, Rules& rules);
   HostTables& made_tables(Guest& guest);
@@ -132,8 +136,8 @@ class HostStage final : public HostDimension {
   RadixStage<Ia32e<4>> npt_;
   RadixStage<Ia32e<5>> npt5_;
   Stage* active_ = nullptr;
-  std::vector<std::unique_ptr<Machine>> machines_;  ///< by number
-  u16 context_ = 0;                                 ///< of the tables in use
+  std::shared_ptr<Machines> machines_;
+  u16 context_ = 0;  ///< of the tables in use
 };
 
 }  // namespace nestwalk::mmu

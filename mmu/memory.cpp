@@ -108,9 +108,11 @@ bool MachineMemory::holds_code(MachineAddr a) const {
   return code_[static_cast<std::size_t>(last_ - ranges_.data())][(a.value - last_->begin) >> kPageShift];
 }
 
-void MachineMemory::mark_code(MachineAddr a, bool on) {
-  if (!find(a)) return;
-  code_[static_cast<std::size_t>(last_ - ranges_.data())][(a.value - last_->begin) >> kPageShift] += on ? 1 : -1;
+bool MachineMemory::mark_code(MachineAddr a, bool on) {
+  if (!find(a)) return false;
+  u16& holders = code_[static_cast<std::size_t>(last_ - ranges_.data())][(a.value - last_->begin) >> kPageShift];
+  holders += on ? 1 : -1;
+  return holders == (on ? 1 : 0);
 }
 
 }  // namespace nestwalk::mmu

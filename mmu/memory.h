@@ -20,6 +20,8 @@ class Bus {
   virtual void write(PhysAddr address, u64 value, unsigned bytes) = 0;
 };
 
+class Filter;
+
 /// Told of writes to marked pages, after the bytes have changed.
 class CodeListener {
  public:
@@ -75,8 +77,11 @@ class MachineMemory final : public PhysicalMemory {
 
   /// Pages that hold decoded code, of any of the listeners.
   bool holds_code(MachineAddr a) const;
-  /// Each processor marks a page once, and takes its mark back.
-  void mark_code(MachineAddr a, bool on);
+  /// Each processor marks a page once, and takes its mark back. True: the page is code from now on, or no longer.
+  bool mark_code(MachineAddr a, bool on);
+  /// Where several processors reach the same pages: filters out of which all stores go when a page becomes code.
+  void add_filter(Filter& f) { filters_.push_back(&f); }
+  const std::vector<Filter*>& filters() const { return filters_; }
   void add_code_listener(CodeListener* l) { listeners_.push_back(l); }
   void remove_code_listener(CodeListener* l) { std::erase(listeners_, l); }
   void code_written(MachineAddr a, unsigned bytes) {
@@ -90,6 +95,7 @@ class MachineMemory final : public PhysicalMemory {
   std::vector<std::vector<u16>> code_;  ///< per range and page: processors that hold blocks of it
   mutable const Range* last_;
   std::vector<CodeListener*> listeners_;
+  std::vector<Filter*> filters_;
 };
 
 }  // namespace nestwalk::mmu

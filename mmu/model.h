@@ -15,6 +15,7 @@
 
 namespace nestwalk::mmu {
 
+class Commons;
 class DataCaches;
 class Guest;
 
@@ -42,6 +43,7 @@ struct ModelParts {
   const tlb::AccessCounts& counts;
   tlb::ResidentListener& filter;
   u64 seed;
+  Commons* commons = nullptr;  ///< of the models of all cores; nullptr: there is one core
 };
 
 class MmuModel {
@@ -72,9 +74,12 @@ class MmuModel {
   virtual bool translates_unpaged() const { return false; }
   /// Whether this design runs virtual machines; one that does needs `enter` before anything is translated.
   virtual bool needs_guest() const { return false; }
-  /// The core turns to this virtual machine (another one, or the first): its tables, its tags. `set_paging` with the
-  /// machine's state follows. Flushes what the tags do not tell apart.
-  virtual void enter(Guest&, Bill&) {}
+  /// Whether several processors of one machine may run under this design.
+  virtual bool shares_machines() const { return !needs_guest(); }
+  /// The core turns to a processor of this virtual machine (another one, or the first): the machine's tables, the
+  /// processor's registers and tags. `vcpu` is dense over the processors of all machines. `set_paging` with the processor's
+  /// state follows. Flushes what the tags do not tell apart.
+  virtual void enter(Guest&, unsigned /*vcpu*/, Bill&) {}
   /// The core left the virtual machine and entered it again for a reason that this model did not bring up itself (HLT,
   /// CPUID, I/O, an interrupt ...): without VPIDs that flushes.
   virtual void left(Guest&, Bill&) {}

@@ -64,6 +64,12 @@ void Port::resume() {
   set_paging(state_);
 }
 
+void Port::forget_stores() {
+  filter_.drop_side(Side::store);
+  for (Filter* f : memory_.filters())
+    if (f != &filter_) f->drop_side(Side::store);
+}
+
 void Port::invalidate(const Invalidation& what) {
   bill_.clear();
   model_.invalidate(what, bill_);

@@ -184,8 +184,8 @@ class Port {
   }
 
   // ---- bookkeeping -------------------------------------------------------------------------------------------------
-  /// A page is about to hold decoded code: no store to it may be retired by the filter any more.
-  void forget_stores() { filter_.drop_side(Side::store); }
+  /// A page is about to hold decoded code: no store to it may be retired by a filter any more.
+  void forget_stores();
   void set_observer(Observer* o);
   void pay(const Bill& bill);
   void pay(Cause cause, Cycles cycles) {

@@ -10,13 +10,19 @@ constexpr unsigned kMostViolations = 64;
 }  // namespace
 
 TwoDimensional::TwoDimensional(const ModelParts& parts, std::unique_ptr<HostDimension> host)
-    : host_(std::move(host)),
+    : commons_(parts.commons),
+      host_(std::move(host)),
       linear_(*host_, parts.memory, parts.caches, parts.settings.section("pwc"), parts.seed + 1),
       tlb_(linear_, parts, TlbFront::Unpaged::stage) {
   sim::Section section = parts.settings.section("nested");
   section.field("vpid", vpids_.enabled, "VPIDs or ASIDs: what is cached survives exits and world switches");
   section.field("invept_cycles", invept_cycles_, {0, 1'000'000, "cycles"},
                 "INVEPT, or a flush of an ASID, after a page was replaced");
+  if (commons_) commons_->join(*this);
+}
+
+TwoDimensional::~TwoDimensional() {
+  if (commons_) commons_->leave(*this);
 }
 
 void TwoDimensional::declare(sim::Stats& stats) {
@@ -27,10 +33,10 @@ void TwoDimensional::declare(sim::Stats& stats) {
 // ---- worlds ------------------------------------------------------------------------------------------------------------
 
 /// Without VPIDs exits and entries invalidate linear and combined mappings; guest-physical ones stay (29.4.3.1).
-void TwoDimensional::enter(Guest& guest, Bill&) {
+void TwoDimensional::enter(Guest& guest, unsigned vcpu, Bill&) {
   guest_ = &guest;
   host_->enter(guest);
-  vpids_.enter(guest);
+  vpids_.enter(guest, vcpu);
 }
 
 void TwoDimensional::exit(Exit reason, Bill& bill) {
@@ -38,8 +44,21 @@ void TwoDimensional::exit(Exit reason, Bill& bill) {
   vpids_.left();
 }
 
-void TwoDimensional::forget(Guest& guest, PhysAddr first, u64 bytes, Bill&) {
-  if (host_->unmap(guest, first, bytes)) invalidate({HypervisorInvalidation::Kind::ept_context, &guest, 0, LinearAddr()});
+void TwoDimensional::forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) {
+  if (!host_->unmap(guest, first, bytes)) return;
+  invalidate({HypervisorInvalidation::Kind::ept_context, &guest, 0, LinearAddr()});
+  forget_others(guest, bill);
+}
+
+void TwoDimensional::forget_others(Guest& guest, Bill& bill) {
+  if (commons_) commons_->flush_others(*this, guest, bill);
+}
+
+bool TwoDimensional::flush_remotely(Guest& guest, Bill&) {
+  if (!vpids_.knows(guest)) return false;
+  host_->forget(guest);
+  vpids_.forget(guest);
+  return true;
 }
 
 void TwoDimensional::invalidate(const HypervisorInvalidation& what) {
@@ -107,6 +126,7 @@ bool TwoDimensional::resolve(const Fault& fault, Translation& emulated, Bill& bi
     host_->forget(*guest_);
     vpids_.forget(*guest_);
     guest_->work(Exit::violation, invept_cycles_, bill);
+    forget_others(*guest_, bill);
   }
   return true;
 }

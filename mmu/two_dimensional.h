@@ -10,6 +10,7 @@
 #include <array>
 #include <memory>
 
+#include "mmu/commons.h"
 #include "mmu/host_stage.h"
 #include "mmu/model.h"
 #include "mmu/tlb_front.h"
@@ -33,14 +34,16 @@ struct HypervisorInvalidation {
   LinearAddr address{};
 };
 
-class TwoDimensional : public MmuModel {
+class TwoDimensional : public MmuModel, private Commons::Member {
  public:
   /// Reads tlb.*, pwc.*, nested.vpid and nested.invept_cycles; the dimension has read its own keys.
   TwoDimensional(const ModelParts& parts, std::unique_ptr<HostDimension> host);
+  ~TwoDimensional() override;
 
   bool translates_unpaged() const override { return true; }
   bool needs_guest() const override { return true; }
-  void enter(Guest& guest, Bill& bill) override;
+  bool shares_machines() const override { return true; }
+  void enter(Guest& guest, unsigned vcpu, Bill& bill) override;
   void left(Guest&, Bill&) override { vpids_.left(); }
   void forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) override;
 
@@ -54,7 +57,7 @@ class TwoDimensional : public MmuModel {
   void invalidate(const HypervisorInvalidation& what);
   HostDimension& host() { return *host_; }
   LinearStage& linear() { return linear_; }
-  unsigned vpid_of(const Guest& guest) const { return vpids_.of(guest); }
+  unsigned vpid_of(unsigned vcpu) const { return vpids_.of(vcpu); }
 
  private:
   static bool is_hypervisors(const Fault& fault) {
@@ -63,7 +66,10 @@ class TwoDimensional : public MmuModel {
   Result<Translation> after_exits(LinearAddr address, Access access, Fault fault, Bill& bill);
   bool resolve(const Fault& fault, Translation& emulated, Bill& bill);
   void exit(Exit reason, Bill& bill);
+  void forget_others(Guest& guest, Bill& bill);
+  bool flush_remotely(Guest& guest, Bill& bill) override;
 
+  Commons* commons_;
   std::unique_ptr<HostDimension> host_;
   LinearStage linear_;
   TlbFront tlb_;

@@ -51,13 +51,16 @@ void Clock::run_due() {
 bool Clock::skip_to_next(Ticks& skipped) {
   skipped = 0;
   if (queue_.empty()) return false;
-  const Ticks when = queue_.front().when;
-  if (when > now()) {
-    skipped = when - now();
-    (guest_ == Guest::cycles ? cycles : skipped_) += skipped;
-    refresh();
-  }
+  const Ticks before = now();
+  skip_to(queue_.front().when);
+  skipped = now() - before;
   return true;
+}
+
+void Clock::skip_to(Ticks when) {
+  if (when <= now()) return;
+  (guest_ == Guest::cycles ? cycles : skipped_) += when - now();
+  refresh();
 }
 
 Ticks Clock::from_hz(u64 count, u64 hz) const {
@@ -68,12 +71,8 @@ Ticks Clock::from_hz(u64 count, u64 hz) const {
 u64 Clock::to_hz(Ticks t, u64 hz) const { return hz_ == 0 ? 0 : saturate(static_cast<u128>(t) * hz / hz_); }
 
 void Clock::refresh() {
-  if (queue_.empty()) {
-    deadline_ = kNever;
-    return;
-  }
-  const Ticks when = queue_.front().when;
-  deadline_ = guest_ == Guest::cycles ? when : when - std::min(when, skipped_);
+  const Ticks when = std::min(next_event(), fence_);
+  deadline_ = guest_ == Guest::cycles || when == kNever ? when : when - std::min(when, skipped_);
 }
 
 }  // namespace nestwalk::sim

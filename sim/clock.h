@@ -45,6 +45,17 @@ class Clock {
   /// skipped = 0, when no event waits.
   bool skip_to_next(Ticks& skipped);
   bool has_events() const { return !queue_.empty(); }
+  /// When the next event is due; ~0 when none waits.
+  Ticks next_event() const { return queue_.empty() ? ~Ticks{0} : queue_.front().when; }
+  /// Guest time passes up to `when` (nothing happens when it has), as in skip_to_next.
+  void skip_to(Ticks when);
+
+  /// The end of a turn, for clocks that take turns: deadline() comes no later, and is_past_fence() says why. ~0: none.
+  void set_fence(Ticks when) {
+    fence_ = when;
+    refresh();
+  }
+  bool is_past_fence() const { return now() >= fence_; }
 
   /// Conversions without overflow for any realistic time.
   Ticks from_hz(u64 count, u64 hz) const;  ///< duration of `count` periods of `hz`, in ticks, rounded up; saturates
@@ -62,6 +73,7 @@ class Clock {
   u64 hz_;
   Ticks skipped_ = 0;
   u64 deadline_ = ~u64{0};
+  Ticks fence_ = ~Ticks{0};
   EventId next_id_ = 1;
   std::vector<Event> queue_;  ///< a heap, earliest first
 };

@@ -92,9 +92,39 @@ void Stats::counter(std::string name, std::function<u64()> value, std::string un
 }
 
 void Stats::histogram(std::string name, const Histogram& value, std::string unit, std::string text) {
+  histogram(
+      std::move(name), [&value] { return value; }, std::move(unit), std::move(text));
+}
+
+void Stats::histogram(std::string name, std::function<Histogram()> value, std::string unit, std::string text) {
   claim(name);
   histogram_rows_.push_back({std::move(name), std::move(unit), std::move(text)});
-  histograms_.push_back(&value);
+  histograms_.push_back(std::move(value));
+}
+
+void Stats::sums(const std::vector<const Stats*>& parts) {
+  const Stats& first = *parts.at(0);
+  for (const Stats* p : parts)
+    if (p->counter_rows_.size() != first.counter_rows_.size() || p->histogram_rows_.size() != first.histogram_rows_.size())
+      throw std::logic_error("statistics that are to be added up were not declared alike");
+  for (std::size_t n = 0; n < first.counter_rows_.size(); ++n) {
+    const auto sum = [parts, n] {
+      u64 v = 0;
+      for (const Stats* p : parts) v += p->counter_at(n);
+      return v;
+    };
+    counter(first.counter_rows_[n].name, sum, first.counter_rows_[n].unit, first.counter_rows_[n].text);
+  }
+  for (std::size_t n = 0; n < first.histogram_rows_.size(); ++n) {
+    const auto sum = [parts, n] {
+      Histogram h = parts[0]->histogram_at(n);
+      for (std::size_t i = 1; i < parts.size(); ++i) h = h.plus(parts[i]->histogram_at(n));
+      return h;
+    };
+    histogram(first.histogram_rows_[n].name, sum, first.histogram_rows_[n].unit, first.histogram_rows_[n].text);
+  }
+  for (const Ratio& r : first.ratio_rows_)
+    ratio(r.name, first.counter_rows_[r.numerator].name, first.counter_rows_[r.denominator].name, r.text);
 }
 
 void Stats::ratio(std::string name, std::string numerator, std::string denominator, std::string text) {
@@ -108,7 +138,7 @@ Snapshot Stats::snapshot() const {
   s.counters.reserve(sources_.size());
   s.histograms.reserve(histograms_.size());
   for (const auto& source : sources_) s.counters.push_back(source());
-  for (const Histogram* h : histograms_) s.histograms.push_back(*h);
+  for (const auto& h : histograms_) s.histograms.push_back(h());
   return s;
 }
 

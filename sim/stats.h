@@ -67,6 +67,10 @@ class Stats {
   /// For a count that is derived: called when a snapshot is taken.
   void counter(std::string name, std::function<u64()> value, std::string unit, std::string text);
   void histogram(std::string name, const Histogram& value, std::string unit, std::string text);
+  /// For one that is derived.
+  void histogram(std::string name, std::function<Histogram()> value, std::string unit, std::string text);
+  /// Declares everything that the `parts` declare alike, as their sums; they must outlive this object.
+  void sums(const std::vector<const Stats*>& parts);
   /// numerator / denominator of two declared counters (0 when the denominator is 0).
   void ratio(std::string name, std::string numerator, std::string denominator, std::string text);
 
@@ -75,6 +79,9 @@ class Stats {
   u64 value(const Snapshot& s, const std::string& name) const;
   /// The same at this moment.
   u64 value_now(const std::string& name) const;
+  /// Of the counter or histogram at a place in the order of declaration.
+  u64 counter_at(std::size_t n) const { return sources_[n](); }
+  Histogram histogram_at(std::size_t n) const { return histograms_[n](); }
   /// Whether a counter of this name is declared.
   bool has(const std::string& name) const;
 
@@ -92,7 +99,7 @@ class Stats {
   std::vector<Row> counter_rows_;
   std::vector<std::function<u64()>> sources_;
   std::vector<Row> histogram_rows_;
-  std::vector<const Histogram*> histograms_;
+  std::vector<std::function<Histogram()>> histograms_;
   std::vector<Ratio> ratio_rows_;
 };
 

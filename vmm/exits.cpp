@@ -35,6 +35,14 @@ void ExitCosts::declare(sim::Section s) {
   s.field("copy_page", copy_page, {0, most, "cycles"}, "copying a page, per 4K");
   s.field("world_switch", world_switch, {0, most, "cycles"}, "from one virtual machine to another, beyond the exit");
   s.field("invalidate", invalidate, {0, most, "cycles"}, "INVEPT, INVVPID or INVLPGA of one context");
+  // An assumption: an interrupt to another core and its exit take about 2000 cycles each way.
+  s.field("remote_flush", remote_flush, {0, most, "cycles"},
+          "having another core flush what it has cached of a machine, and waiting for it");
+}
+
+void Exits::declare_remote(sim::Stats& stats) {
+  stats.counter("vmm.remote_flushes", remote_flushes_, "flushes",
+                "times that another core was interrupted to flush what it had cached of the machine");
 }
 
 void Exits::declare(sim::Stats& stats) {

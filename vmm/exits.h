@@ -19,6 +19,7 @@ struct ExitCosts {
   u64 copy_page = 1530;      ///< copying 4K (cold)
   u64 world_switch = 2000;   ///< saving one virtual machine and loading another, beyond the exit
   u64 invalidate = 200;      ///< INVEPT, INVVPID or INVLPGA of one context
+  u64 remote_flush = 4000;   ///< interrupting another core so that it flushes, and waiting for it
 
   ExitCosts();
   void declare(sim::Section section);
@@ -38,6 +39,12 @@ class Exits {
     cycles_[static_cast<unsigned>(reason)] += cycles;
     bill.charge(Cause::vmm, cycles);
   }
+  void remote_flush(unsigned cores, Bill& bill) {
+    remote_flushes_ += cores;
+    bill.charge(Cause::vmm, cores * costs_.remote_flush);
+  }
+  /// vmm.remote_flushes, for machines of several processors.
+  void declare_remote(sim::Stats& stats);
   /// vmm.exits, vmm.exits.<reason>, vmm.exit_cycles.<reason>.
   void declare(sim::Stats& stats);
 
@@ -45,6 +52,7 @@ class Exits {
   const ExitCosts& costs_;
   u64 count_[mmu::kExits] = {};
   u64 cycles_[mmu::kExits] = {};
+  u64 remote_flushes_ = 0;
 };
 
 }  // namespace nestwalk::vmm

@@ -163,8 +163,9 @@ bool Space::install_rom(PhysAddr a, std::span<const u8> bytes) {
   return true;
 }
 
-void Space::declare(sim::Stats& stats) {
+void Space::declare(sim::Stats& stats, unsigned processors) {
   exits_.declare(stats);
+  if (processors > 1) exits_.declare_remote(stats);
   stats.counter("mem.granted", memory_bytes_, "bytes", "guest-physical memory that the machine was promised");
   stats.counter("mem.consumed", backed_bytes_, "bytes", "machine memory that stands behind it");
   stats.counter("mem.tables", table_bytes_, "bytes", "machine memory of the hypervisor's tables for it");

@@ -36,6 +36,7 @@ class Space final : public mmu::Guest, public mmu::PhysicalMemory {
   void give_frame(MachineAddr frame) override;
   void exit(mmu::Exit reason, Bill& bill) override { exits_.take(reason, bill); }
   void work(mmu::Exit reason, Cycles cycles, Bill& bill) override { exits_.work(reason, cycles, bill); }
+  void remote_flush(unsigned cores, Bill& bill) override { exits_.remote_flush(cores, bill); }
 
   // mmu::PhysicalMemory: what loaders and devices do is not billed.
   bool has(PhysAddr a) const override { return span_of(a.value) != nullptr; }
@@ -48,7 +49,8 @@ class Space final : public mmu::Guest, public mmu::PhysicalMemory {
   u64 backed_bytes() const { return backed_bytes_; }  ///< what it has been given
   u64 table_bytes() const { return table_bytes_; }    ///< frames of the hypervisor's tables for it
   const ExitCosts& costs() const { return costs_; }
-  void declare(sim::Stats& stats);
+  /// `processors` of the machine: those of several have remote flushes.
+  void declare(sim::Stats& stats, unsigned processors = 1);
 
  private:
   /// What stands behind one guest frame: the machine frame's address, and flags in the low bits. 0: nothing.

@@ -136,8 +136,9 @@ void movnti(Cpu& c, const Insn& i) {
 }
 /// CLFLUSH, CLFLUSHOPT, CLWB are checked and translated like a load of one byte. Data are never stale here.
 void flush_line(Cpu& c, const Insn& i) { c.load<u8>(i); }
-/// Prefetches, fences, PAUSE and the hint space: nothing that a program can see. Prefetches do not walk either.
+/// Prefetches, fences and the hint space: nothing that a program can see. Prefetches do not walk either.
 void hint(Cpu&, const Insn&) {}
+void pause(Cpu& c, const Insn&) { c.platform.pause(); }
 
 }  // namespace
 
@@ -223,5 +224,6 @@ Handler bind_random(const Insn& i) { return NW_BY_WIDTH(i, then_next, random_num
 Handler bind_movnti(const Insn& i) { return i.width == 8 ? then_next<movnti<u64>> : then_next<movnti<u32>>; }
 Handler bind_flush_line(const Insn&) { return then_next<flush_line>; }
 Handler bind_hint(const Insn&) { return pure<hint>; }
+Handler bind_pause(const Insn&) { return pure<pause>; }
 
 }  // namespace nestwalk::cpu

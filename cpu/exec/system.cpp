@@ -265,9 +265,9 @@ void halt(Cpu& c, const Insn&) {
 void cpuid(Cpu& c, const Insn&) {
   c.platform.intercept(mmu::Exit::cpuid);
   CpuidDynamic now;
-  u64 base = 0x900, id = 0;
+  u64 base = 0x900;
   if (c.cpuid.has(Feature::apic) && c.platform.apic_read(0x1b, base)) now.apic_enabled = base & 0x800;
-  if ((base & 0xc00) == 0xc00 && c.platform.apic_read(0x802, id)) now.apic_id = static_cast<u32>(id);
+  now.apic_id = c.platform.apic_id();
   now.osxsave = c.s.cr4 & mmu::cr4::osxsave;
   now.ospke = c.s.cr4 & mmu::cr4::pke;
   now.xcr0 = c.s.xcr0;
@@ -291,16 +291,18 @@ void wrmsr(Cpu& c, const Insn&) {
   c.write_msr(static_cast<u32>(c.s.gpr[RCX]), (c.s.gpr[RDX] << 32) | static_cast<u32>(c.s.gpr[RAX]));
 }
 
-void rdtsc(Cpu& c, const Insn&) {
+bool read_tsc(Cpu& c, const Insn& i) {
   if ((c.s.cr4 & mmu::cr4::tsd) && c.s.cpl) c.gp();
+  if (c.must_wait_for_turn(i)) return false;
   const u64 v = c.tsc();
   c.s.gpr[RAX] = static_cast<u32>(v);
   c.s.gpr[RDX] = v >> 32;
+  return true;
 }
+void rdtsc(Cpu& c, const Insn& i) { read_tsc(c, i); }
 
 void rdtscp(Cpu& c, const Insn& i) {
-  rdtsc(c, i);
-  c.s.gpr[RCX] = static_cast<u32>(c.s.tsc_aux);
+  if (read_tsc(c, i)) c.s.gpr[RCX] = static_cast<u32>(c.s.tsc_aux);
 }
 
 void rdpid(Cpu& c, const Insn& i) { put_register(c, i.reg[0], c.s.tsc_aux); }

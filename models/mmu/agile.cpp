@@ -176,7 +176,7 @@ class Agile final : public MmuModel {
   void declare(sim::Stats& stats) override;
   bool translates_unpaged() const override { return true; }
   bool needs_guest() const override { return true; }
-  void enter(Guest& guest, Bill& bill) override;
+  void enter(Guest& guest, unsigned vcpu, Bill& bill) override;
   void left(Guest& guest, Bill& bill) override;
   void forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) override;
 
@@ -235,10 +235,10 @@ void Agile::end_interval(Exit why, Bill& bill) {
   now_->space.guest().work(why, looked_at * 512 * options_.sync, bill);
 }
 
-void Agile::enter(Guest& guest, Bill&) {
+void Agile::enter(Guest& guest, unsigned vcpu, Bill&) {
   std::unique_ptr<World>& w = worlds_[guest.number()];
   if (!w || &w->space.guest() != &guest) w = std::make_unique<World>(guest, memory_, host_, options_, counts_, policy_);
-  vpids_.enter(guest);
+  vpids_.enter(guest, vcpu);
   host_.enter(guest);
   now_ = w.get();
 }

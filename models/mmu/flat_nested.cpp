@@ -94,8 +94,11 @@ class FlatTable {
 
 class FlatStage final : public HostDimension {
  public:
-  FlatStage(sim::Section section, MachineMemory& memory, DataCaches& caches, u64 seed)
-      : memory_(memory), caches_(caches), tlb_(section.child("tlb"), seed) {}
+  FlatStage(sim::Section section, MachineMemory& memory, DataCaches& caches, u64 seed, Commons* commons)
+      : memory_(memory), caches_(caches), tlb_(section.child("tlb"), seed) {
+    const auto make = [] { return std::make_shared<Machines>(); };
+    machines_ = commons ? commons->shared<Machines>(make) : make();
+  }
 
   bool map(Guest& guest, PhysAddr address, const Backing& backing) override {
     return table_of(guest).map(address.value, backing);
@@ -136,15 +139,19 @@ class FlatStage final : public HostDimension {
   }
 
  private:
+  struct Machines {
+    std::vector<std::unique_ptr<FlatTable>> by_number;
+  };
   static u16 tag_of(const Guest& guest) { return static_cast<u16>(guest.number() + 1); }
   FlatTable& table_of(Guest& guest) {
     const unsigned n = guest.number();
-    if (n >= tables_.size()) tables_.resize(n + 1);
-    if (!tables_[n] || &tables_[n]->guest() != &guest) {
-      tables_[n] = std::make_unique<FlatTable>(memory_, guest);
+    auto& tables = machines_->by_number;
+    if (n >= tables.size()) tables.resize(n + 1);
+    if (!tables[n] || &tables[n]->guest() != &guest) {
+      tables[n] = std::make_unique<FlatTable>(memory_, guest);
       forget(guest);
     }
-    return *tables_[n];
+    return *tables[n];
   }
   u64 entry_of(u64 address) const {
     const u64 at = reaches(address) ? table_->place(address) : 0;
@@ -170,7 +177,7 @@ class FlatStage final : public HostDimension {
   MachineMemory& memory_;
   DataCaches& caches_;
   NestedTlb tlb_;
-  std::vector<std::unique_ptr<FlatTable>> tables_;
+  std::shared_ptr<Machines> machines_;
   FlatTable* table_ = nullptr;  ///< of the machine entered
   u16 context_ = 0;
 };
@@ -179,7 +186,7 @@ const RegisterModel registered("flat-nested",
                                "two-dimensional walks over a flat host table, one read each (Ahn, Jin, Huh, ISCA 2012)",
                                [](const ModelParts& parts) {
                                  auto host = std::make_unique<FlatStage>(parts.settings.section("nested"), parts.memory,
-                                                                         parts.caches, parts.seed + 2);
+                                                                         parts.caches, parts.seed + 2, parts.commons);
                                  return std::make_unique<TwoDimensional>(parts, std::move(host));
                                });
 

@@ -12,7 +12,8 @@ using namespace nestwalk::mmu;
 const RegisterModel registered(
     "nested", "the guest's page tables over EPT or nested page tables: combined TLBs, nested TLB, two-dimensional walks",
     [](const ModelParts& parts) {
-      auto host = std::make_unique<HostStage>(parts.settings.section("nested"), parts.memory, parts.caches, parts.seed + 2);
+      auto host = std::make_unique<HostStage>(parts.settings.section("nested"), parts.memory, parts.caches, parts.seed + 2,
+                                              parts.commons);
       return std::make_unique<TwoDimensional>(parts, std::move(host));
     });
 

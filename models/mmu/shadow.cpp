@@ -39,7 +39,7 @@ class Shadow final : public MmuModel {
 
   bool translates_unpaged() const override { return true; }
   bool needs_guest() const override { return true; }
-  void enter(Guest& guest, Bill& bill) override;
+  void enter(Guest& guest, unsigned vcpu, Bill& bill) override;
   void left(Guest&, Bill&) override { vpids_.left(); }
   void forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) override;
 
@@ -89,10 +89,10 @@ void Shadow::finish(Exit why, Bill& bill) {
   space.guest().work(why, work, bill);
 }
 
-void Shadow::enter(Guest& guest, Bill&) {
+void Shadow::enter(Guest& guest, unsigned vcpu, Bill&) {
   std::unique_ptr<Machine>& m = machines_[guest.number()];
   if (!m || &m->space.guest() != &guest) m = std::make_unique<Machine>(guest, memory_, options_, counts_);
-  vpids_.enter(guest);
+  vpids_.enter(guest, vcpu);
   now_ = m.get();
 }
 

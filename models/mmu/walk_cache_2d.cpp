@@ -70,7 +70,7 @@ class WalkCache2d final : public TwoDimensional {
  public:
   explicit WalkCache2d(const ModelParts& parts)
       : TwoDimensional(parts, std::make_unique<HostStage>(parts.settings.section("nested"), parts.memory, parts.caches,
-                                                          parts.seed + 2)),
+                                                          parts.seed + 2, parts.commons)),
         cache_(parts.settings.section("walk_cache_2d"), parts.seed + 20) {
     linear().set_entry_cache(&cache_);
     static_cast<HostStage&>(host()).set_entry_cache(&cache_);  // made above

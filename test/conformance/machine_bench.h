@@ -55,8 +55,15 @@ class MachineBench {
   std::string report() { return report::stats_json({}, machine_->stats(), machine_->stats().snapshot()); }
   /// Runs to the guest's end, which must come, and be status 0.
   void run_to_end(u64 limit = 20'000'000) {
-    REQUIRE(machine_->run(limit) == cpu::Stop::debug_exit);
+    REQUIRE((machine_->size() == 1 ? machine_->run(limit) : take_turns(limit)) == cpu::Stop::debug_exit);
     REQUIRE(machine_->exit_value() == 0);
+  }
+  /// The same for several processors, which may run `limit` instructions together.
+  cpu::Stop take_turns(u64 limit) {
+    host_->tenant(0).limit = limit;
+    host_->run();
+    host_->tenant(0).settle();
+    return host_->tenant(0).ended;
   }
 
   std::string console;

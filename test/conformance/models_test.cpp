@@ -65,7 +65,7 @@ struct Rig {
     frames = std::make_unique<vmm::Frames>(memory, 2 * kBytes, vmm::Placement::random, 1, 5);
     space = std::make_unique<vmm::Space>(0, std::vector<vmm::Space::Span>{{0, kBytes}}, memory, *frames, host_page, costs);
     Bill bill;
-    model->enter(*space, bill);
+    model->enter(*space, 0, bill);
   }
   static sim::Settings load(const std::string& design) {
     sim::Settings s;

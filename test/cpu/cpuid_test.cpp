@@ -12,7 +12,8 @@ namespace {
 struct Case {
   sim::Settings settings;
   Cpuid id;
-  explicit Case(const std::string& lines, u64 hz = 4'000'000'000) : settings(parse(lines)), id(settings, hz) {}
+  explicit Case(const std::string& lines, u64 hz = 4'000'000'000, u32 processors = 1)
+      : settings(parse(lines)), id(settings, hz, processors) {}
   static sim::Settings parse(const std::string& lines) {
     sim::Settings s;
     s.load_text("[cpu]\n" + lines, "test");
@@ -143,7 +144,7 @@ TEST_CASE("leaf 15H gives the frequency exactly", "[cpuid]") {
 }
 
 TEST_CASE("leaf BH numbers the processors", "[cpuid]") {
-  const Case one("model = skylake\n"), six("model = skylake\nprocessors = 6\n");
+  const Case one("model = skylake\n"), six("model = skylake\n", 4'000'000'000, 6);
   CHECK(one(0xb, 1).ebx == 1);
   CHECK(one(0xb, 1).eax == 0);
   CHECK(six(0xb, 0).ebx == 1);

@@ -2,6 +2,7 @@
 // fails takes nobody with it.
 #include "emu/host.h"
 
+#include "mmu/two_dimensional.h"
 #include "test/conformance/machine_bench.h"
 
 using namespace nestwalk;
@@ -22,7 +23,7 @@ struct Bench {
     host->load();
   }
   u64 value(std::size_t n, const std::string& name) {
-    if (host->tenant(n).share) host->tenant(n).share->settle();
+    host->tenant(n).settle();
     return host->machine(n).stats().value_now(name);
   }
   sim::Settings settings;
@@ -33,6 +34,17 @@ struct Bench {
 std::string vm(const std::string& name, const std::string& image, const std::string& append, const std::string& more = "") {
   return "[vm." + name + "]\nmemory = 16M\nkernel = " + image + "\nappend = " + append + "\n" + more;
 }
+
+/// A design that knows nothing of several processors.
+class OneProcessor final : public mmu::TwoDimensional {
+ public:
+  explicit OneProcessor(const mmu::ModelParts& parts)
+      : TwoDimensional(parts, std::make_unique<mmu::HostStage>(parts.settings.section("nested"), parts.memory, parts.caches,
+                                                               parts.seed)) {}
+  bool shares_machines() const override { return false; }
+};
+const mmu::RegisterModel registered("one-processor", "for a test",
+                                    [](const mmu::ModelParts& parts) { return std::make_unique<OneProcessor>(parts); });
 
 }  // namespace
 
@@ -49,7 +61,7 @@ TEST_CASE("three machines keep their secrets, under every design with a hypervis
         CHECK(b.host->tenant(n).ended == cpu::Stop::debug_exit);
         CHECK(b.host->machine(n).exit_value() == 0);
         CHECK(b.consoles[n] == "secret kept");
-        CHECK(b.host->tenant(n).world_switches > 10);
+        CHECK(b.host->tenant(n).world_switches() > 10);
       }
     }
 }
@@ -80,7 +92,7 @@ TEST_CASE("weights divide a core") {
   b.host->tenant(0).limit = 6'000'000;
   b.host->on_limit = [&](emu::Tenant&) { b.host->stop(cpu::Stop::limit); };
   b.host->run();
-  const double ratio = static_cast<double>(b.host->tenant(0).used) / static_cast<double>(b.host->tenant(1).used);
+  const double ratio = static_cast<double>(b.host->tenant(0).used()) / static_cast<double>(b.host->tenant(1).used());
   CHECK(ratio > 2.7);
   CHECK(ratio < 3.3);
 }
@@ -104,7 +116,7 @@ TEST_CASE("machines on different cores do not wait for each other") {
   for (std::size_t n = 0; n < 2; ++n) {
     CHECK(b.consoles[n] == "secret kept");
     CHECK(b.value(n, "cycles.away") == 0);
-    CHECK(b.host->tenant(n).world_switches == 0);
+    CHECK(b.host->tenant(n).world_switches() == 0);
   }
 }
 
@@ -136,6 +148,7 @@ TEST_CASE("what cannot be is refused by name") {
   CHECK(refusal(nested + "[host]\npage_size = 1G\n" + one).find("host.page_size = 1G") != std::string::npos);
   CHECK(refusal(nested + "[host]\ncolours = 3\n" + one).find("power of two") != std::string::npos);
   CHECK(refusal(nested + vm("a", "/nowhere", "", "core = 1\n")).find("vm.a.core") != std::string::npos);
-  CHECK(refusal(nested + vm("a", "/nowhere", "", "processors = 2\n")).find("vm.a.processors") != std::string::npos);
+  CHECK(refusal("[mmu]\nmodel = one-processor\n" + vm("a", "/nowhere", "", "processors = 2\n")).find("vm.a.processors") !=
+        std::string::npos);
   CHECK(refusal("[mmu]\nmodel = imaginary\n" + one).find("imaginary") != std::string::npos);
 }

@@ -94,7 +94,7 @@ struct NestedBench {
 
   void enter(unsigned n) {
     Bill unpaid;
-    model->enter(space(n), unpaid);
+    model->enter(space(n), n, unpaid);
   }
   void paging(const PagingState& s) {
     Bill unpaid;

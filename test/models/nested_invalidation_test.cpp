@@ -88,7 +88,7 @@ TEST_CASE("INVVPID forgets combined mappings by VPID and never guest-physical on
     }
   };
   fill();
-  const unsigned mine = b.two().vpid_of(b.space(0)), other = b.two().vpid_of(b.space(1));
+  const unsigned mine = b.two().vpid_of(0), other = b.two().vpid_of(1);
   REQUIRE(mine != other);
   b.two().invalidate({HostKind::vpid_context, nullptr, other});
   CHECK(b.hits(b.kPage));
@@ -112,7 +112,7 @@ TEST_CASE("INVVPID forgets combined mappings by VPID and never guest-physical on
 TEST_CASE("INVVPID of one address forgets it under every PCID, and other addresses under none") {
   NestedLongMode b;
   for (const u16 pcid : {2, 1}) b.use(pcid), b.hits(b.kA), b.hits(b.kB);
-  b.two().invalidate({HostKind::vpid_address, nullptr, b.two().vpid_of(b.space()), LinearAddr(b.kA)});
+  b.two().invalidate({HostKind::vpid_address, nullptr, b.two().vpid_of(0), LinearAddr(b.kA)});
   for (const u16 pcid : {2, 1}) {
     b.use(pcid);
     CHECK(b.hits(b.kB));
@@ -265,7 +265,7 @@ TEST_CASE("what the hypervisor maps anew after a violation is not seen through s
     b.guest.map(b.kB, 0xa000, 0x67);  // an alias
     Sharing guest(b.space());
     Bill unpaid;
-    b.model->enter(guest, unpaid);
+    b.model->enter(guest, 0, unpaid);
     b.use(0);
     for (const u64 a : {b.kA, b.kB}) CHECK(b.lands(a, 0x2000000));
     CHECK(b.lands(b.kA, 0xa000, kStore));
@@ -303,7 +303,7 @@ TEST_CASE("where the host keeps A and D, a shared page that holds a guest table 
     for (unsigned level = 4; level >= 1; --level) b.guest.set_entry(b.kA, level, b.guest.entry(b.kA, level) | 0x20);
     Shared guest(b.space(), b.guest.where(b.kA, 1) & ~kPageMask);
     Bill unpaid;
-    b.model->enter(guest, unpaid);
+    b.model->enter(guest, 0, unpaid);
     b.use(0);
     REQUIRE(b.translate(b.kA).ok());
     CHECK(guest.broken == breaks);

@@ -162,3 +162,31 @@ TEST_CASE("durations convert without overflow, rounded up, and saturate") {
   CHECK(clock.to_hz(u64{3'000'000'000} * 86'400 * 365, 1) == 86'400 * 365);
   for (u64 n = 1; n < 5000; n += 13) CHECK(clock.to_hz(clock.from_hz(n, 1'193'182), 1'193'182) == n);
 }
+
+TEST_CASE("a fence brings the deadline forward without being an event, in both clocks") {
+  for (const auto guest : {Clock::Guest::cycles, Clock::Guest::instructions}) {
+    Clock clock(guest);
+    u64& raw = guest == Clock::Guest::cycles ? clock.cycles : clock.instructions;
+    CHECK_FALSE(clock.is_past_fence());
+    CHECK(clock.next_event() == ~u64{0});
+    clock.at(50, [] {});
+    clock.set_fence(30);
+    CHECK(clock.deadline() == 30);
+    CHECK(clock.next_event() == 50);
+    raw = 30;
+    CHECK(clock.is_past_fence());
+    clock.run_due();
+    CHECK(clock.has_events());
+    clock.set_fence(80);
+    CHECK_FALSE(clock.is_past_fence());
+    CHECK(clock.deadline() == 50);
+    clock.set_fence(~u64{0});
+    clock.skip_to(45);
+    CHECK(clock.now() == 45);
+    CHECK((guest == Clock::Guest::cycles ? clock.cycles : clock.instructions) ==
+          (guest == Clock::Guest::cycles ? 45u : 30u));
+    clock.skip_to(20);  // that time has passed
+    CHECK(clock.now() == 45);
+    CHECK(clock.deadline() == (guest == Clock::Guest::cycles ? 50u : 35u));  // 15 ticks went by without instructions
+  }
+}

@@ -125,3 +125,29 @@ TEST_CASE("a name is declared once, and only a declared name has a value") {
   CHECK_THROWS_AS(stats.value(stats.snapshot(), "b"), std::out_of_range);
   CHECK_THROWS_AS(stats.snapshot().minus(Snapshot{}), std::logic_error);
 }
+
+TEST_CASE("sums declare what several objects count alike") {
+  u64 a[2] = {3, 4}, b[2] = {10, 20};
+  Histogram h[2];
+  h[0].add(5);
+  h[1].add(5);
+  h[1].add(7);
+  Stats parts[2], whole;
+  for (unsigned n = 0; n < 2; ++n) {
+    parts[n].counter("a", a[n], "things", "things");
+    parts[n].counter("b", b[n], "things", "more things");
+    parts[n].histogram("h", h[n], "cycles", "times");
+    parts[n].ratio("r", "a", "b", "share");
+  }
+  whole.sums({&parts[0], &parts[1]});
+  CHECK(whole.value_now("a") == 7);
+  CHECK(whole.value_now("b") == 30);
+  CHECK(whole.snapshot().histograms[0].count() == 3);
+  CHECK(whole.snapshot().histograms[0].sum() == 17);
+  CHECK(whole.ratios()[0].numerator == 0);
+  a[1] = 40;
+  CHECK(whole.value_now("a") == 43);
+  Stats other, wrong;
+  other.counter("a", a[0], "things", "things");
+  CHECK_THROWS_AS(wrong.sums({&parts[0], &other}), std::logic_error);
+}

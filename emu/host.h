@@ -30,6 +30,9 @@ struct HostParams {
   u32 colours = 64;
   enum class Scheduler : u8 { round_robin, weighted } scheduler = Scheduler::round_robin;
   u64 slice_us = 10'000;
+  /// Whether guest time goes on while another machine has the core. Several processors of a machine agree on the time, so
+  /// it always does for them.
+  enum class Steal : u8 { hidden, visible } steal = Steal::hidden;
 
   void declare(sim::Section section);
 };

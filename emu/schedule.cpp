@@ -45,8 +45,8 @@ bool Host::may_run(const Vcpu& v) const { return v.tenant.ended == Stop::none &&
 Cycles Host::ready_at(const Vcpu& v) const {
   if (!may_run(v)) return kNever;
   const bool by_cycles = params_.guest_clock == sim::Clock::Guest::cycles;
-  const sim::Ticks ready = v.processor.ready_at();
-  if (!by_cycles) return ready == kNever ? kNever : v.core.now;
+  if (!by_cycles) return v.processor.ready_at() == kNever ? kNever : v.core.now;
+  const Cycles ready = v.processor.clock().cycles_at(v.processor.ready_at());
   return v.processor.is_asleep() || v.tenant.processors > 1 ? std::max(v.core.now, ready) : v.core.now;
 }
 
@@ -98,10 +98,15 @@ void Host::catch_up(Vcpu& v) {
   sim::Clock& clock = p.clock();
   if (v.core.now > clock.cycles) {
     const bool by_cycles = params_.guest_clock == sim::Clock::Guest::cycles;
-    const Cycles woke = p.is_asleep() && by_cycles ? std::clamp(p.ready_at(), clock.cycles, v.core.now) : clock.cycles;
+    const Cycles ready = by_cycles && p.is_asleep() ? clock.cycles_at(p.ready_at()) : 0;
+    const Cycles woke = std::clamp(ready, clock.cycles, v.core.now), waited = v.core.now - woke;
     p.port().book(Cause::idle, woke - clock.cycles);
-    p.port().book(Cause::away, v.core.now - woke);
-    clock.cycles = v.core.now;
+    p.port().book(Cause::away, waited);
+    clock.cycles = woke;
+    if (host_.steal == HostParams::Steal::hidden && v.tenant.processors == 1)
+      clock.pass_unseen(waited);
+    else
+      clock.cycles += waited;
   }
   if (p.is_asleep() && p.ready_at() != kNever) clock.skip_to(p.ready_at());
 }

@@ -72,7 +72,7 @@ u64 Clock::to_hz(Ticks t, u64 hz) const { return hz_ == 0 ? 0 : saturate(static_
 
 void Clock::refresh() {
   const Ticks when = std::min(next_event(), fence_);
-  deadline_ = guest_ == Guest::cycles || when == kNever ? when : when - std::min(when, skipped_);
+  deadline_ = guest_ == Guest::cycles ? cycles_at(when) : when == kNever ? when : when - std::min(when, skipped_);
 }
 
 }  // namespace nestwalk::sim

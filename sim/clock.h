@@ -22,7 +22,7 @@ class Clock {
   u64 instructions = 0;  ///< retired instructions
 
   /// Guest time in ticks.
-  Ticks now() const { return guest_ == Guest::cycles ? cycles : instructions + skipped_; }
+  Ticks now() const { return guest_ == Guest::cycles ? cycles - hidden_ : instructions + skipped_; }
   u64 hz() const { return hz_; }
   Guest guest() const { return guest_; }
 
@@ -47,6 +47,14 @@ class Clock {
   bool has_events() const { return !queue_.empty(); }
   /// When the next event is due; ~0 when none waits.
   Ticks next_event() const { return queue_.empty() ? ~Ticks{0} : queue_.front().when; }
+  /// Cycles pass that guest time does not see.
+  void pass_unseen(Cycles n) {
+    cycles += n;
+    hidden_ += n;
+    refresh();
+  }
+  /// With clock.guest = cycles: what `cycles` will be when guest time is `when`.
+  Cycles cycles_at(Ticks when) const { return when > ~Ticks{0} - hidden_ ? ~Cycles{0} : when + hidden_; }
   /// Guest time passes up to `when` (nothing happens when it has), as in skip_to_next.
   void skip_to(Ticks when);
 
@@ -72,6 +80,7 @@ class Clock {
   Guest guest_;
   u64 hz_;
   Ticks skipped_ = 0;
+  Cycles hidden_ = 0;
   u64 deadline_ = ~u64{0};
   Ticks fence_ = ~Ticks{0};
   EventId next_id_ = 1;

@@ -84,6 +84,22 @@ TEST_CASE("a core's time is what its machines did on it, and each machine's time
   CHECK(b.host->stats().value(s, "instructions") == b.value(0, "instructions") + b.value(1, "instructions"));
 }
 
+TEST_CASE("a machine's own time stands still while another has its core, unless it is to see that") {
+  Scratch scratch;
+  const std::string image = build_guest(scratch, "test/guests/secret.S");
+  for (const std::string steal : {"hidden", "visible"}) {
+    INFO(steal);
+    Bench b("[mmu]\nmodel = nested\n[host]\nslice = 20\nsteal = " + steal + "\n" + vm("a", image, "AAAA") +
+            vm("b", image, "BBBB"));
+    b.host->run();
+    for (std::size_t n = 0; n < 2; ++n) {
+      const u64 away = b.value(n, "cycles.away");
+      CHECK(away > 1'000'000);
+      CHECK(b.host->machine(n).clock().now() == b.value(n, "cycles") - (steal == "hidden" ? away : 0));
+    }
+  }
+}
+
 TEST_CASE("weights divide a core") {
   Scratch scratch;
   const std::string image = build_guest(scratch, "test/guests/secret.S");

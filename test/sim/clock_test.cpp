@@ -149,6 +149,27 @@ TEST_CASE("a halted core skips to the next event: time passes without instructio
   CHECK(ran == 2);
 }
 
+TEST_CASE("cycles that guest time does not see put its events off by as many") {
+  Clock clock(Clock::Guest::cycles);
+  std::vector<Ticks> seen;
+  clock.cycles = 100;
+  clock.at(150, [&] { seen.push_back(clock.now()); });
+  clock.pass_unseen(1000);
+  CHECK(clock.now() == 100);
+  CHECK(clock.deadline() == 1150);
+  CHECK(clock.cycles_at(150) == 1150);
+  CHECK(clock.cycles_at(~Ticks{0}) == ~Cycles{0});
+  clock.cycles = 1149;
+  clock.run_due();
+  CHECK(seen.empty());
+  clock.cycles = 1150;
+  clock.run_due();
+  CHECK(seen == std::vector<Ticks>{150});
+  clock.at(400, [] {});
+  clock.skip_to(400);
+  CHECK(clock.cycles == 1400);
+}
+
 TEST_CASE("durations convert without overflow, rounded up, and saturate") {
   const Clock clock(Clock::Guest::cycles, 3'000'000'000);
   CHECK(clock.from_hz(1, 1'000'000'000) == 3);

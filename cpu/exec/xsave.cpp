@@ -89,6 +89,8 @@ void initialize_x87(State& s, unsigned) {
 }
 bool x87_in_use(const Cpu& c) {
   const X87& x = c.s.x87;
+  for (const F80& v : x.r)
+    if (v.significand | v.sign_exponent) return true;
   return x.control != 0x37f || x.status_word() || x.valid || x.opcode || x.instruction || x.data || x.cs || x.ds;
 }
 

@@ -33,7 +33,6 @@ struct CampaignResult {
 
 class Campaign {
  public:
-  static constexpr unsigned kBatch = 256;
   /// Differences that are shrunk and shown for one Op; the others are only counted.
   static constexpr unsigned kShownPerOp = 3;
 
@@ -43,13 +42,15 @@ class Campaign {
   /// Only these Ops.
   void restrict_to(const std::vector<cpu::Op>& ops) { ops_ = ops; }
   const std::vector<cpu::Op>& ops() const { return ops_; }
+  /// Shows differences as they are drawn.
+  void leave_large() { large_ = true; }
   Case draw(u64 number) const;
   /// Cases [first, first + count). `progress` is called now and then; it may throw to stop.
   CampaignResult run(u64 first, u64 count, const std::function<void(const Progress&)>& progress = {});
 
  private:
   void judge(const Case& c, const Outcome& ours, const Outcome& theirs, CampaignResult& result);
-  Both run_both(const Case& c);
+  std::vector<Both> run_both(std::span<const Case> cases);
   bool left_to_silicon(cpu::Op op) const;
 
   const Atlas& atlas_;
@@ -58,6 +59,7 @@ class Campaign {
   Rung rung_;
   u64 seed_;
   std::vector<cpu::Op> ops_;
+  bool large_ = false;
 };
 
 }  // namespace nestwalk::oracle

@@ -32,15 +32,26 @@ std::string short_forms(const std::vector<std::string>& forms) {
   return text;
 }
 
+constexpr std::pair<Rung, const char*> kRungNames[] = {{kHost, "host"}, {kKvm, "KVM"},     {kUnicorn, "Unicorn"},
+                                                       {kQemu, "QEMU"}, {kBochs, "Bochs"}, {kImage, "own image"}};
+
 std::string result_of(const Coverage& c) {
   if (c.different) return fmt::format("**{} differ**", c.different);
-  if (c.host_cases || c.unicorn_cases) return "agrees";
+  if (!c.cases.empty()) return "agrees";
   return c.note.empty() ? "not run" : c.note;
 }
 
 std::string oracle_of(const Coverage& c) {
-  if (c.host_cases && c.unicorn_cases) return "host, Unicorn";
-  return c.host_cases ? "host" : c.unicorn_cases ? "Unicorn" : "-";
+  std::string s;
+  for (const auto& [rung, name] : kRungNames)
+    if (c.ran_on(rung)) s += (s.empty() ? "" : ", ") + std::string(name);
+  return s.empty() ? "-" : s;
+}
+
+u64 cases_of(const Coverage& c) {
+  u64 sum = 0;
+  for (const auto& [rung, cases] : c.cases) sum += cases;
+  return sum;
 }
 
 std::string head(const RunResult& r, const RunOptions& o) {
@@ -64,7 +75,7 @@ std::string policy_lines() {
       "| instructions | against | why |\n|---|---|---|\n";
   for (const PolicyLine& l : policy()) {
     std::string against;
-    for (const auto& [bit, name] : {std::pair{kHost, "host"}, {kKvm, "KVM"}, {kUnicorn, "Unicorn"}})
+    for (const auto& [bit, name] : kRungNames)
       if (l.rungs & bit) against += (against.empty() ? "" : ", ") + std::string(name);
     s += fmt::format("| {} | {} | {}{} |\n", std::string(l.ops) == "*" ? "all" : l.ops, against,
                      l.parts & kEverything ? "not run: " : "", l.reason);
@@ -83,7 +94,7 @@ std::string isa_page(const RunResult& r, const RunOptions& o) {
             [](auto* a, auto* b) { return std::string(cpu::name_of(a->op)) < cpu::name_of(b->op); });
   for (const Coverage* c : sorted)
     s += fmt::format("| {} | {} | {} | {} | {} |\n", cpu::name_of(c->op), short_forms(c->forms), oracle_of(*c),
-                     c->host_cases + c->unicorn_cases, result_of(*c));
+                     cases_of(*c), result_of(*c));
   s += policy_lines();
   if (r.decoders) {
     s += fmt::format(

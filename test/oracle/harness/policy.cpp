@@ -16,19 +16,20 @@ constexpr u64 kCpazso = fl::arithmetic;
 constexpr PolicyLine kPolicy[] = {
     // clang-format off
     // ---- not run
-    {"SYSCALL SYSENTER", kHost, 0, kEverything, PolicyLine::always,
-     "enters the host's kernel; test/cpu, the guests and KVM have them"},
+    {"SYSCALL SYSENTER", kEveryRung | kImage, 0, kEverything, PolicyLine::always,
+     "enters the kernel; test/cpu, the guests and KVM have them"},
     {"SGDT SIDT SLDT STR SMSW", kHost, 0, kEverything, PolicyLine::always,
      "user-mode instruction prevention: Linux answers in the processor's stead"},
-    {"RDTSC RDTSCP", kEveryRung, 0, kRax | kRcx | kRdx, PolicyLine::always, "time is not the same on both sides"},
-    {"RDRAND RDSEED", kEveryRung, 0, kDestination, PolicyLine::always, "random numbers"},
-    {"RDPID", kEveryRung, 0, kDestination, PolicyLine::always, "the number of the processor that Linux happened to choose"},
-    {"CPUID", kEveryRung, 0, kEverything, PolicyLine::always,
-     "another processor; test/cpu/cpuid_test.cpp compares the leaves with real parts'"},
+    {"RDTSC RDTSCP", kEveryRung | kImage, 0, kRax | kRcx | kRdx, PolicyLine::always, "time is not the same on both sides"},
+    {"RDRAND RDSEED", kEveryRung | kImage, 0, kDestination, PolicyLine::always, "random numbers"},
+    {"RDPID", kEveryRung | kImage, 0, kDestination, PolicyLine::always, "the number of the processor that Linux happened to choose"},
+    {"CPUID", kEveryRung | kImage, 0, kEverything, PolicyLine::always,
+     "another processor's; test/cpu/cpuid_test.cpp compares the leaves with real parts'"},
     {"XGETBV", kEveryRung, 0, kRax | kRcx | kRdx, PolicyLine::always, "XCR0 of a processor with more state components"},
     {"RDPKRU WRPKRU", kHost, 0, kEverything, PolicyLine::always,
      "rights of the harness's own pages; test/oracle/*pku* and test/cpu have them"},
     {"CLDEMOTE", kEveryRung, 0, kEverything, PolicyLine::always, "no processor model has the feature: its encoding is a NOP"},
+    {"SGDT SIDT", kQemu | kBochs | kImage, 0, kMemoryPart, PolicyLine::always, "an image has its tables at addresses of its own"},
     // ---- approximations
     {"F2XM1 FYL2X FYL2XP1 FPATAN", kEveryRung, 0, kX87Codes, PolicyLine::always, "C0, C2 and C3 are undefined (SDM vol. 2)"},
     {"F2XM1 FYL2X FYL2XP1 FPTAN FPATAN FSIN FCOS FSINCOS", kEveryRung, 0, kX87Last, PolicyLine::always,
@@ -147,6 +148,7 @@ Ignored ignored(const Case& c, Rung rung, const Outcome& ours) {
   }
   all.probed = (all.parts & kProbed) && ours.vector == ex::pf;
   all.faults = all.parts & kFaults;
+  all.kernel_hidden = rung == kHost;
   all.may_die = rung == kUnicorn;
   all.either_fault = all.parts & kWhichFault;
   all.alignment = (all.parts & kAlignment) && (c.before.rflags & fl::ac);

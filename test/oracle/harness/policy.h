@@ -11,7 +11,15 @@
 namespace nestwalk::oracle {
 
 /// The sides that cases are compared with.
-enum Rung : u8 { kHost = 1, kKvm = 2, kUnicorn = 4, kEveryRung = 7 };
+enum Rung : u8 {
+  kHost = 1,
+  kKvm = 2,
+  kUnicorn = 4,
+  kQemu = 8,
+  kBochs = 16,
+  kEveryRung = 31,  ///< that is another implementation
+  kImage = 32       ///< Nestwalk itself, booted from an image
+};
 
 /// Parts of an outcome.
 enum Part : u32 {
@@ -54,7 +62,8 @@ struct Ignored {
   unsigned parts = 0;
   bool either_fault = false, alignment = false;
   bool faults = false, probed = false;
-  bool may_die = false;  ///< Unicorn aborts now and then: such a case says nothing
+  bool kernel_hidden = false;  ///< Linux stands between
+  bool may_die = false;        ///< Unicorn aborts now and then: such a case says nothing
   bool skipped() const { return parts & kEverything; }
 };
 Ignored ignored(const Case& c, Rung rung, const Outcome& ours);

@@ -11,16 +11,8 @@ using cpu::Op;
 Campaign::Campaign(const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u64 seed)
     : atlas_(atlas), ours_(ours), theirs_(theirs), rung_(rung), seed_(seed) {
   for (unsigned n = 0; n < static_cast<unsigned>(Op::count_); ++n)
-    if (const Op op = static_cast<Op>(n); !atlas.forms_of(op).empty() && !exception_of(op, rung) && !left_to_silicon(op))
+    if (const Op op = static_cast<Op>(n); !atlas.forms_of(op).empty() && !exception_of(op, rung))
       ops_.push_back(op);
-}
-
-/// Unicorn is asked about general instructions only: x87 and vectors have the host, and QEMU 5 is known to be lax there.
-bool Campaign::left_to_silicon(Op op) const {
-  if (rung_ != kUnicorn) return false;
-  for (const u32 f : atlas_.forms_of(op))
-    if (const Form& form = atlas_.forms()[f]; form.x87 || form.mmx || form.vector) return true;
-  return false;
 }
 
 Case Campaign::draw(u64 number) const {
@@ -70,8 +62,12 @@ void Campaign::judge(const Case& c, const Outcome& ours, const Outcome& theirs, 
   t.completed += ours.vector < 0;
   if (difference(c, ours, theirs, ignored(c, rung_, ours)).empty()) return;
   if (++t.different > kShownPerOp) return;
+  if (large_ || result.findings.size() >= kShrunk) {
+    result.findings.push_back({c.op, show(c, {ours, theirs}, rung_, theirs_.name())});
+    return;
+  }
   const RunBoth run = [this](std::span<const Case> x) { return run_both(x); };
-  const Case small = large_ ? c : shrink(c, rung_, ours_.cpuid(), run);
+  const Case small = shrink(c, rung_, ours_.cpuid(), run);
   result.findings.push_back({c.op, show(small, run_both({&small, 1}).front(), rung_, theirs_.name())});
 }
 

@@ -35,6 +35,8 @@ class Campaign {
  public:
   /// Differences that are shrunk and shown for one Op; the others are only counted.
   static constexpr unsigned kShownPerOp = 3;
+  /// Where there are very many, only the first ones are shrunk.
+  static constexpr unsigned kShrunk = 60;
 
   /// The stream of `seed` for the Ops that have forms in `atlas` and are not excepted on `rung`.
   Campaign(const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u64 seed);
@@ -51,7 +53,6 @@ class Campaign {
  private:
   void judge(const Case& c, const Outcome& ours, const Outcome& theirs, CampaignResult& result);
   std::vector<Both> run_both(std::span<const Case> cases);
-  bool left_to_silicon(cpu::Op op) const;
 
   const Atlas& atlas_;
   OurSide& ours_;

@@ -52,13 +52,16 @@ bool are_neighbours(const Registers::Extended& a, const Registers::Extended& b) 
 }
 
 void compare_x87(const Registers& a, const Registers& b, unsigned parts, Differences& d) {
-  d.number("fcw", a.fcw, b.fcw);
+  const u16 control = parts & kX87Flags ? 0x1f3f : 0xffff;
+  d.number("fcw", u16(a.fcw & control), u16(b.fcw & control));
   const u16 codes = parts & kX87Codes ? static_cast<u16>(~kConditionCodes) : u16{0xffff};
   const u16 inexact = parts & kX87Last ? static_cast<u16>(~0x0230) : u16{0xffff};  // C1, precision, underflow
-  d.number("fsw", u16(a.fsw & codes & inexact), u16(b.fsw & codes & inexact));
+  const u16 quiet = static_cast<u16>(~((parts & kX87Flags ? 0x82ff : 0) | (parts & kC1 ? 0x0200 : 0)));
+  d.number("fsw", u16(a.fsw & codes & inexact & quiet), u16(b.fsw & codes & inexact & quiet));
   d.number("tags", a.tags, b.tags);
   for (unsigned n = 0; n < 8; ++n) {
     if (parts & kX87Last && are_neighbours(a.st[n], b.st[n])) continue;
+    if (parts & kMmxExponent && a.st[n].sign_exponent == 0xffff && a.st[n].significand == b.st[n].significand) continue;
     d.wide(fmt::format("st{}", n), a.st[n], b.st[n]);
   }
 }
@@ -76,9 +79,25 @@ bool are_near(const Registers::Ymm& a, const Registers::Ymm& b) {
   return true;
 }
 
+template <class F>
+bool are_equal_or_nans(const Registers::Ymm& a, const Registers::Ymm& b) {
+  constexpr unsigned count = sizeof a / sizeof(F);
+  F x[count], y[count];
+  std::memcpy(x, a.q.data(), sizeof x);
+  std::memcpy(y, b.q.data(), sizeof y);
+  for (unsigned n = 0; n < count; ++n)
+    if (std::memcmp(&x[n], &y[n], sizeof(F)) != 0 && !(std::isnan(x[n]) && std::isnan(y[n]))) return false;
+  return true;
+}
+/// Elements of one precision differ only where both are NaNs.
+bool differ_in_nans(const Registers::Ymm& a, const Registers::Ymm& b) {
+  return are_equal_or_nans<float>(a, b) || are_equal_or_nans<double>(a, b);
+}
+
 void compare_registers(const Case& c, const Registers& a, const Registers& b, const Ignored& i, Differences& d) {
   unsigned skipped = i.parts & (kRax | kRcx | kRdx);
   if (i.parts & kDestination) skipped = 0xffff;
+  if (i.parts & kStackPointer) skipped |= 1u << RSP | 1u << RBP;
   const unsigned registers = c.mode == Mode::k64 ? 16 : 8;
   // After a far transfer to compatibility mode the upper halves are undefined (SDM vol. 1, 3.4.1.1).
   const bool narrowed = c.mode == Mode::k64 && a.selector[CS] == kCompatibilityCode && b.selector[CS] == kCompatibilityCode;
@@ -90,7 +109,7 @@ void compare_registers(const Case& c, const Registers& a, const Registers& b, co
       d.number(kGpr[n], a.gpr[n] & seen, b.gpr[n] & seen);
     }
   d.number("rip", a.rip, b.rip);
-  const u64 flags = kVisible & ~i.flags & ~(i.parts & kFlagImage ? kImage : 0);
+  const u64 flags = kVisible & ~i.flags & ~(i.parts & kFlagImage ? kImage : i.parts & kResume ? fl::rf : 0);
   d.number("flags", a.rflags & flags, b.rflags & flags);
   d.number("fs.base", a.fs_base, b.fs_base);
   d.number("gs.base", a.gs_base, b.gs_base);
@@ -100,7 +119,8 @@ void compare_registers(const Case& c, const Registers& a, const Registers& b, co
   if (!(i.parts & kMxcsrPart)) d.number("mxcsr", a.mxcsr, b.mxcsr);
   if (!(i.parts & kVectors))
     for (unsigned n = 0; n < 16; ++n)
-      if (!(i.parts & kReciprocal && are_near(a.ymm[n], b.ymm[n]))) d.wide(fmt::format("ymm{}", n), a.ymm[n], b.ymm[n]);
+      if (!(i.parts & kReciprocal && are_near(a.ymm[n], b.ymm[n])) && !(i.parts & kNans && differ_in_nans(a.ymm[n], b.ymm[n])))
+        d.wide(fmt::format("ymm{}", n), a.ymm[n], b.ymm[n]);
 }
 
 u64 linear_of(unsigned index) {
@@ -123,7 +143,8 @@ const char* exception_name(int vector) {
 }  // namespace
 
 std::string difference(const Case& c, const Outcome& ours, const Outcome& theirs, const Ignored& i) {
-  if (i.faults || (i.may_die && ours.vector == Outcome::kHung)) return "";
+  if (i.anything || (i.may_die && ours.vector == Outcome::kHung)) return "";
+  if (i.parts & kTheirFault && ours.vector == Outcome::kNone && theirs.vector == ex::pf) return "";
   if (i.may_die && theirs.vector == Outcome::kDied) return "";
   if (i.probed && theirs.vector == Outcome::kNone) return "";
   if (i.either_fault && ours.vector >= 0 && theirs.vector >= 0) return "";
@@ -136,7 +157,8 @@ std::string difference(const Case& c, const Outcome& ours, const Outcome& theirs
     // Linux says "present" of every address of the kernel's, so that processes learn nothing (arch/x86/mm/fault.c).
     const bool hidden = i.kernel_hidden && ours.vector == ex::pf && ours.address >= 0x7ffffffff000;
     const u32 seen = hidden ? ~pf::present : ~u32{0};
-    if (!(i.parts & kErrorCode)) d.number("error", ours.error & seen, theirs.error & seen);
+    const u32 coded = i.parts & kWriteBit && ours.vector == ex::pf ? seen & ~u32{pf::write} : seen;
+    if (!(i.parts & kErrorCode)) d.number("error", ours.error & coded, theirs.error & coded);
     if (!(i.parts & kAddress)) d.number("address", ours.address, theirs.address);
   }
   compare_registers(c, ours.after, theirs.after, i, d);

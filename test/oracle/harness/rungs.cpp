@@ -6,6 +6,7 @@
 
 #include "cpu/decode.h"
 #include "cpu/features.h"
+#include "test/oracle/harness/asked_features.h"
 #include "test/oracle/harness/host_side.h"
 #include "test/oracle/harness/image_side.h"
 #include "test/oracle/harness/system_machine.h"
@@ -94,7 +95,11 @@ class Run {
       std::string missing;
       const auto theirs = make_unicorn(mode, missing);
       if (!theirs) return skip("unicorn", missing);
-      OurSide ours(every_feature(unicorn_lacks));
+      AskedFeatures features;
+      std::vector<Outcome> answers(features.cases().size());
+      theirs->run(features.cases(), answers);
+      features.take(answers);
+      OurSide ours(every_feature([&](cpu::Feature f) { return features.lacks(f); }));
       const Atlas atlas(mode, ours.cpuid());
       campaign(std::string("unicorn") + suffix, atlas, ours, *theirs, kUnicorn, options_.cases / 16);
     }

@@ -146,6 +146,7 @@ std::string difference(const Case& c, const Outcome& ours, const Outcome& theirs
   if (i.anything || (i.may_die && ours.vector == Outcome::kHung)) return "";
   if (i.parts & kTheirFault && ours.vector == Outcome::kNone && theirs.vector == ex::pf) return "";
   if (i.may_die && theirs.vector == Outcome::kDied) return "";
+  if (i.parts & kRefused && ours.vector == Outcome::kNone && theirs.vector >= 0) return "";
   if (i.probed && theirs.vector == Outcome::kNone) return "";
   if (i.either_fault && ours.vector >= 0 && theirs.vector >= 0) return "";
   if (i.alignment && (ours.vector == ex::ac || theirs.vector == ex::ac)) return "";

@@ -36,7 +36,7 @@ constexpr const char* kFused =
     "VFNMADD213SS VFNMADD231PD VFNMADD231PS VFNMADD231SD VFNMADD231SS VFNMSUB132PD VFNMSUB132PS "
     "VFNMSUB132SD VFNMSUB132SS VFNMSUB213PD VFNMSUB213PS VFNMSUB213SD VFNMSUB213SS VFNMSUB231PD "
     "VFNMSUB231PS VFNMSUB231SD VFNMSUB231SS";
-constexpr unsigned kPeers = kUnicorn | kQemu | kBochs;
+constexpr unsigned kTcg = kUnicorn | kQemu, kPeers = kTcg | kBochs;
 
 constexpr PolicyLine kPolicy[] = {
     // clang-format off
@@ -85,6 +85,7 @@ constexpr PolicyLine kPolicy[] = {
     {"mul-flags", "MUL IMUL", kPeers, fl::sf | fl::zf | fl::af | fl::pf},
     {"bt-flags", "BT BTS BTR BTC", kPeers, fl::of | fl::sf | fl::af | fl::pf},
     {"scan-flags", "BSF BSR", kPeers, fl::cf | fl::of | fl::sf | fl::af | fl::pf},
+    {"scan-zero", "BSF BSR", kUnicorn, 0, kDestination},
     {"count-flags", "LZCNT TZCNT", kPeers, fl::of | fl::sf | fl::af | fl::pf},
     {"bmi-flags", "ANDN BLSI BLSMSK BLSR BZHI", kPeers, fl::af | fl::pf},
     {"bextr-flags", "BEXTR", kPeers, fl::sf | fl::af | fl::pf},
@@ -95,7 +96,7 @@ constexpr PolicyLine kPolicy[] = {
     {"lar-limit", "LAR", kPeers, 0, kDestination},
     {"pause-rex", "PAUSE", kPeers, 0, kEverything},
     {"string-flags", "CMPSB CMPSW CMPSD CMPSQ SCASB SCASW SCASD SCASQ", kQemu | kBochs, kCpazso, 0, When::rep_fault},
-    {"x87-pointers", "FNSAVE FNSTENV FXSAVE FXSAVE64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kQemu, 0, kMemoryPart},
+    {"x87-pointers", "FNSAVE FNSTENV FXSAVE FXSAVE64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kTcg, 0, kMemoryPart},
     {"xsave-init", "XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kQemu | kBochs, 0, kMemoryPart},
 
     // ---- Unicorn
@@ -109,28 +110,31 @@ constexpr PolicyLine kPolicy[] = {
     {"qemu-hints", "NOP TEST EMMS", kUnicorn, 0, kEverything},
     {"qemu-return", "RET", kUnicorn, 0, kEverything},
     {"unicorn-neg", "NEG", kUnicorn, kCpazso},
+    {"unicorn-predicates", "CMPPS CMPPD CMPSS CMPSD_XMM", kUnicorn, 0, kRefused},
+    {"unicorn-bits", "BZHI PDEP PEXT BEXTR", kUnicorn, 0, kEverything},
+    {"unicorn-exchange", "CMPXCHG", kUnicorn, 0, kRax | kDestination},
 
     // ---- QEMU
     {"qemu-resume", "*", kQemu, 0, kResume, When::fault},
     {"qemu-traps", "*", kQemu, 0, kAnything, When::no_trap},
     {"qemu-traps", "*", kQemu, 0, kMxcsrPart},
-    {"qemu-nans", "*", kQemu, 0, kNans},
-    {"qemu-denormals", "*", kQemu, 0, kVectors, When::denormals},
-    {"qemu-denormals", "RCPPS RCPSS RSQRTPS RSQRTSS VRCPPS VRCPSS VRSQRTPS VRSQRTSS", kQemu, 0, kVectors},
-    {"qemu-x87", "*", kQemu, 0, kX87Flags},
-    {"qemu-x87", "*", kQemu, 0, kAnything, When::loose_x87},
-    {"qemu-x87", "FSIN FCOS FSINCOS FPTAN", kQemu, 0, kX87Part},
-    {"qemu-x87", "FCOMI FCOMIP FUCOMI FUCOMIP", kQemu, fl::of | fl::sf | fl::af},
-    {"x87-conditions", "FINCSTP FDECSTP FFREE FFREEP FSTP FST FLD FXCH FXTRACT FABS FCHS", kQemu, 0, kX87Codes},
-    {"qemu-mmx", "*", kQemu, 0, kMmxExponent},
-    {"qemu-mmx", "*", kQemu, 0, kAnything, When::mmx_rex},
-    {"qemu-mmx", "CVTPI2PS CVTPI2PD", kQemu, 0, kX87Part},
+    {"qemu-nans", "*", kTcg, 0, kNans},
+    {"qemu-denormals", "*", kTcg, 0, kVectors, When::denormals},
+    {"qemu-denormals", "RCPPS RCPSS RSQRTPS RSQRTSS VRCPPS VRCPSS VRSQRTPS VRSQRTSS", kTcg, 0, kVectors},
+    {"qemu-x87", "*", kTcg, 0, kX87Flags},
+    {"qemu-x87", "*", kTcg, 0, kAnything, When::loose_x87},
+    {"qemu-x87", "FSIN FCOS FSINCOS FPTAN", kTcg, 0, kX87Part},
+    {"qemu-x87", "FCOMI FCOMIP FUCOMI FUCOMIP", kTcg, fl::of | fl::sf | fl::af},
+    {"x87-conditions", "FINCSTP FDECSTP FFREE FFREEP FSTP FST FLD FXCH FXTRACT FABS FCHS", kTcg, 0, kX87Codes},
+    {"qemu-mmx", "*", kTcg, 0, kMmxExponent},
+    {"qemu-mmx", "*", kTcg, 0, kAnything, When::mmx_rex},
+    {"qemu-mmx", "CVTPI2PS CVTPI2PD", kTcg, 0, kX87Part},
     {"qemu-lock", "*", kQemu, 0, kAnything, When::lock},
     {"qemu-update", "*", kQemu, 0, kWriteBit, When::fault},
     {"qemu-order", "*", kQemu, 0, kWhichFault, When::undefined},
     {"qemu-order", "*", kQemu, 0, kWhichFault, When::protection},
-    {"qemu-segments", "*", kQemu, 0, kAnything, When::segment},
-    {"qemu-checks", "LDMXCSR VLDMXCSR FXRSTOR FXRSTOR64 XRSTOR XRSTOR64 WRFSBASE WRGSBASE VMASKMOVDQU MASKMOVDQU", kQemu, 0, kAnything, When::protection},
+    {"qemu-segments", "*", kTcg, 0, kAnything, When::segment},
+    {"qemu-checks", "LDMXCSR VLDMXCSR FXRSTOR FXRSTOR64 XRSTOR XRSTOR64 WRFSBASE WRGSBASE VMASKMOVDQU MASKMOVDQU", kTcg, 0, kAnything, When::protection},
     {"qemu-far-pointers", "JMPF CALLF LSS LFS LGS", kQemu, 0, kAnything, When::wide},
     {"qemu-interrupt", "INT", kQemu, 0, kErrorCode, When::fault},
     {"qemu-interrupt", "INT1", kQemu, 0, kEverything},
@@ -139,19 +143,19 @@ constexpr PolicyLine kPolicy[] = {
     {"qemu-flush", "CLFLUSH CLFLUSHOPT CLWB", kQemu, 0, kAnything, When::fault},
     {"qemu-hints", "NOP TEST", kQemu, 0, kEverything},
     {"qemu-gathers", kGathers, kQemu, 0, kEverything},
-    {"qemu-wide-reads", "*", kQemu, 0, kTheirFault},
+    {"qemu-wide-reads", "*", kTcg, 0, kTheirFault},
     {"split-store", "*", kQemu, 0, kMemoryPart, When::fault},
-    {"qemu-adx", "ADCX ADOX BLSI", kQemu, 0, kEverything},
+    {"qemu-adx", "ADCX ADOX BLSI", kTcg, 0, kEverything},
     {"qemu-selector", "VBLENDVPS VBLENDVPD VPBLENDVB", kQemu, 0, kVectors, When::narrow},
-    {"qemu-immediate", "SHLD SHRD", kQemu | kUnicorn, 0, kAnything, When::absolute},
-    {"qemu-lengths", "PCMPESTRI PCMPESTRM VPCMPESTRI VPCMPESTRM", kQemu, 0, kAnything, When::wide},
+    {"qemu-immediate", "SHLD SHRD RORX", kTcg, 0, kAnything, When::absolute},
+    {"qemu-lengths", "PCMPESTRI PCMPESTRM VPCMPESTRI VPCMPESTRM", kTcg, 0, kAnything, When::wide},
     {"qemu-vif", "PUSHF PUSHFD PUSHFQ", kQemu, 0, kMemoryPart},
     {"masked-bytes", "VMASKMOVDQU MASKMOVDQU", kQemu, 0, kAnything, When::fault},
     {"access-order", "PUSHA PUSHAD", kQemu, 0, kAddress, When::fault},
-    {"qemu-x87", "F2XM1 FPREM FPREM1 FRNDINT", kQemu, 0, kX87Part},
+    {"qemu-x87", "F2XM1 FPREM FPREM1 FRNDINT", kTcg, 0, kX87Part},
     {"qemu-selector", "VZEROALL VZEROUPPER", kQemu, 0, kVectors, When::narrow},
-    {"qemu-bits", "BT BTS BTR BTC", kQemu, 0, kAnything, When::narrow},
-    {"push-selector", "PUSH", kQemu | kUnicorn, 0, kMemoryPart, When::narrow},
+    {"qemu-bits", "BT BTS BTR BTC", kTcg, 0, kAnything, When::narrow},
+    {"push-selector", "PUSH", kTcg, 0, kMemoryPart, When::narrow},
 
     // ---- Bochs
     {"bochs-66", "ENTER LEAVE IRETD", kBochs, 0, kEverything},

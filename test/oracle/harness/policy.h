@@ -52,6 +52,7 @@ enum Part : u32 {
   kC1 = 1 << 25,
   kStackPointer = 1 << 26,  ///< RSP and RBP
   kNans = 1 << 27,          ///< which NaN a vector element is
+  kRefused = 1 << 28,       ///< an exception of theirs where we have none
   kEverything = 1u << 31,   ///< the Op is not run against this side at all
 };
 

@@ -101,7 +101,7 @@ class Run {
       features.take(answers);
       OurSide ours(every_feature([&](cpu::Feature f) { return features.lacks(f); }));
       const Atlas atlas(mode, ours.cpuid());
-      campaign(std::string("unicorn") + suffix, atlas, ours, *theirs, kUnicorn, options_.cases / 16);
+      campaign(std::string("unicorn") + suffix, atlas, ours, *theirs, kUnicorn, options_.cases / 20);
     }
   }
 

@@ -176,11 +176,11 @@ TEST_CASE("a near branch with 66 in 64-bit mode is 64 bits wide on Intel models 
   for (Bench* b : {&intel, &amd}) {
     b->long_mode();
     b->cpu->s.rip = 0x20010;
-    b->text({0x66, 0xeb, 0x10}, 0x20010);
+    b->text({0x66, 0xe9, 0x10, 0x00, 0x00, 0x00}, 0x20010);
     b->step();
   }
-  CHECK(intel.cpu->s.rip == 0x20023);
-  CHECK(amd.cpu->s.rip == 0x0023);
+  CHECK(intel.cpu->s.rip == 0x20026);
+  CHECK(amd.cpu->s.rip == 0x0024);
 }
 
 TEST_CASE("in compatibility mode SYSCALL is AMD's and SYSENTER is Intel's", "[system][syscall]") {

@@ -11,8 +11,7 @@ using cpu::Op;
 Campaign::Campaign(const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u64 seed)
     : atlas_(atlas), ours_(ours), theirs_(theirs), rung_(rung), seed_(seed) {
   for (unsigned n = 0; n < static_cast<unsigned>(Op::count_); ++n)
-    if (const Op op = static_cast<Op>(n); !atlas.forms_of(op).empty() && !exception_of(op, rung))
-      ops_.push_back(op);
+    if (const Op op = static_cast<Op>(n); !atlas.forms_of(op).empty() && !exception_of(op, rung)) ops_.push_back(op);
 }
 
 Case Campaign::draw(u64 number) const {

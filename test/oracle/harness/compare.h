@@ -16,8 +16,8 @@ struct Both {
 };
 using RunBoth = std::function<std::vector<Both>(std::span<const Case>)>;
 
-/// A simpler case of the same Op that still differs: fewer prefixes; registers, memory, immediates zero. Many simplifications
-/// are tried at once, since a side may have to boot to run any.
+/// A simpler case of the same Op that still differs: fewer prefixes; registers, memory, immediates zero. Many
+/// simplifications are tried at once, since a side may have to boot to run any.
 Case shrink(Case c, Rung rung, const cpu::Cpuid& cpuid, const RunBoth& run);
 
 /// Listing, state before, what each side made of it, and what differs; several lines.

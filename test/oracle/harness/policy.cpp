@@ -23,7 +23,8 @@ constexpr const char* kGathers = "VGATHERDPS VGATHERDPD VGATHERQPS VGATHERQPD VP
 constexpr const char* kMasked = "VMASKMOVPS VMASKMOVPD VPMASKMOVD VPMASKMOVQ";
 constexpr const char* kMaskedBytes = "MASKMOVQ MASKMOVDQU VMASKMOVDQU";
 constexpr const char* kStrings =
-    "MOVSB MOVSW MOVSD MOVSQ STOSB STOSW STOSD STOSQ LODSB LODSW LODSD LODSQ CMPSB CMPSW CMPSD CMPSQ SCASB SCASW SCASD SCASQ";
+    "MOVSB MOVSW MOVSD MOVSQ STOSB STOSW STOSD STOSQ LODSB LODSW LODSD LODSQ CMPSB CMPSW CMPSD CMPSQ SCASB SCASW SCASD "
+    "SCASQ";
 constexpr const char* kImages =
     "FXSAVE FXSAVE64 FXRSTOR FXRSTOR64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64 XRSTOR XRSTOR64";
 constexpr const char* kFused =
@@ -64,8 +65,6 @@ constexpr PolicyLine kPolicy[] = {
     {"gather-order", kGathers, kEveryRung, 0, kVectors | kAddress, When::fault},
     {"masked-bytes", kMaskedBytes, kEveryRung, 0, kAddress, When::fault},
     {"masked-bytes", kMasked, kEveryRung, 0, kAddress, When::fault},
-    {"xsave-extent", "XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kEveryRung, 0, kProbed, When::fault},
-    {"half-precision-pe", "VCVTPS2PH", kHost, 0, kMxcsrPart, When::fault},
     {"split-store", "FBSTP FSTP", kHost, 0, kMemoryPart, When::fault},
     {"string-counters", kStrings, kEveryRung, 0, kHighCounters, When::fault},
     {"mmx-fault", "MOVNTQ MASKMOVQ MOVD MOVQ", kHost, 0, kX87Part, When::fault},
@@ -75,7 +74,6 @@ constexpr PolicyLine kPolicy[] = {
     {"alignment-elements", kMasked, kEveryRung, 0, kAlignment},
     {"alignment-elements", kMaskedBytes, kEveryRung, 0, kAlignment},
     {"alignment-elements", "VCVTPH2PS VCVTPS2PH", kEveryRung, 0, kAlignment},
-    {"alignment-x87", "FLD FSTP FBLD FBSTP FNSAVE FRSTOR FNSTENV FLDENV", kEveryRung, 0, kAlignment},
 
     // ---- undefined flags and results, where others do otherwise
     {"div-flags", "DIV IDIV", kEveryRung, kCpazso},
@@ -241,7 +239,9 @@ bool has_x87(const Case& c, const Outcome& ours) {
 
 bool is_about(const PolicyLine& l, const Case& c, const Outcome& ours) {
   Insn i;
-  const auto decode = [&] { return decode_insn(c.code.data(), c.length, code_size(c.mode), kCode, every_cpuid(), i) == Decoded::ok; };
+  const auto decode = [&] {
+    return decode_insn(c.code.data(), c.length, code_size(c.mode), kCode, every_cpuid(), i) == Decoded::ok;
+  };
   switch (l.when) {
     case When::always: return true;
     case When::fault: return ours.vector >= 0;
@@ -253,7 +253,9 @@ bool is_about(const PolicyLine& l, const Case& c, const Outcome& ours) {
     case When::absolute: return decode() && i.base == kZero && i.index == kZero;
     case When::denormals: return c.before.mxcsr & kDazFtz;
     case When::mmx_rex: return has_x87(c, ours) && has_rex(c, 5);
-    case When::lock: return ours.vector == ex::ud && std::find(c.code.begin(), c.code.begin() + c.length, 0xf0) != c.code.begin() + c.length;
+    case When::lock:
+      return ours.vector == ex::ud &&
+             std::find(c.code.begin(), c.code.begin() + c.length, 0xf0) != c.code.begin() + c.length;
     case When::loose_x87: return has_x87(c, ours) && !is_plain_x87(c, ours);
     case When::rep_fault: return ours.vector == ex::pf;
     case When::no_trap:
@@ -275,7 +277,6 @@ Ignored ignored(const Case& c, Rung rung, const Outcome& ours) {
     all.parts |= l->parts;
   }
   all.anything = all.parts & kAnything;
-  all.probed = (all.parts & kProbed) && ours.vector == ex::pf;
   all.kernel_hidden = rung == kHost;
   all.may_die = rung == kUnicorn;
   all.either_fault = all.parts & kWhichFault;
@@ -306,7 +307,8 @@ std::string whole_policy_page() {
     for (const PolicyLine& l : kPolicy) {
       if (std::string_view(l.row) != row.id) continue;
       const char* how = l.parts & kEverything ? " not run" : l.when == When::always ? "" : " in some cases";
-      s += fmt::format("{}{}: {}{}", s.empty() ? "" : "; ", names_of(l.rungs), std::string_view(l.ops) == "*" ? "all" : l.ops, how);
+      s += fmt::format("{}{}: {}{}", s.empty() ? "" : "; ", names_of(l.rungs),
+                       std::string_view(l.ops) == "*" ? "all" : l.ops, how);
     }
     return s;
   });

@@ -1,6 +1,6 @@
-// What the oracle does not compare, and between whom. Why is said once, in the table of cpu/undefined.h, whose rows the lines
-// here name; docs/isa-policy.md shows both. A difference that no line explains is a failure, and so is a line whose Op or row
-// does not exist.
+// What the oracle does not compare, and between whom. Why is said once, in the table of cpu/undefined.h, whose rows the
+// lines here name; docs/isa-policy.md shows both. A difference that no line explains is a failure, and so is a line whose
+// Op or row does not exist.
 #pragma once
 
 #include <span>
@@ -43,7 +43,6 @@ enum Part : u32 {
   kHighCounters = 65536,  ///< bits 63:32 of RCX, RSI, RDI under 32-bit addresses
   kSelectors = 1 << 17,
   kAnything = 1 << 18,     ///< nothing is compared
-  kProbed = 1 << 19,       ///< a page fault of ours on a part that the other side does not touch
   kResume = 1 << 20,       ///< RF in an exception's frame
   kWriteBit = 1 << 21,     ///< W in a page fault's error code
   kX87Flags = 1 << 22,     ///< exception flags, summary and C1 in the status word, reserved bits of the control word
@@ -88,7 +87,7 @@ std::span<const PolicyLine> policy();
 struct Ignored {
   u64 flags = 0;
   unsigned parts = 0;
-  bool either_fault = false, alignment = false, probed = false, anything = false;
+  bool either_fault = false, alignment = false, anything = false;
   bool kernel_hidden = false;  ///< Linux stands between
   bool may_die = false;        ///< Unicorn aborts now and then: such a case says nothing
   bool skipped() const { return parts & kEverything; }

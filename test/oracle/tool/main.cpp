@@ -73,12 +73,11 @@ int main(int argc, char** argv) {
   usage.add_options()("help,h", "this text")("cases", po::value(&o.cases)->default_value(100000),
                                              "cases against the host and the decoders; the others get their share")(
       "seed", po::value(&o.seed)->default_value(1), "of the stream of cases")(
-      "first", po::value(&o.first)->default_value(0), "number of the first case")("only", po::value(&o.only),
-                                                                                  "one rung")(
+      "first", po::value(&o.first)->default_value(0), "number of the first case")("only", po::value(&o.only), "one rung")(
       "ops", po::value(&ops), "only these instructions, as the table names them: ADD,SHLD")(
-      "page", po::value(&page), "write docs/isa.md there")("large", po::bool_switch(&o.large), "show differences as they are drawn, not made small")(
-      "force-kvm", po::bool_switch(&o.force_kvm),
-                                                           "KVM even where its self-test fails");
+      "page", po::value(&page), "write docs/isa.md there")("large", po::bool_switch(&o.large),
+                                                           "show differences as they are drawn, not made small")(
+      "force-kvm", po::bool_switch(&o.force_kvm), "KVM even where its self-test fails");
   try {
     po::variables_map given;
     po::store(po::parse_command_line(argc, argv, usage), given);

@@ -190,13 +190,13 @@ void Cpu::set_sp(u64 value) {
   }
 }
 
-void Cpu::push_slow(u64 v, unsigned bytes) {
+void Cpu::push_slow(u64 v, unsigned bytes, unsigned written) {
   const u64 top = (sp() - bytes) & stack_mask(stack_width());
-  const u64 at = linear_of(SS, top, bytes, true);
-  if (u8* p = port.hit<mmu::Side::store>(at, bytes))
-    __builtin_memcpy(p, &v, bytes);
+  const u64 at = linear_of(SS, top, written, true);
+  if (u8* p = port.hit<mmu::Side::store>(at, written))
+    __builtin_memcpy(p, &v, written);
   else
-    store_slow(at, &v, bytes, SS);
+    store_slow(at, &v, written, SS);
   set_sp(top);
 }
 

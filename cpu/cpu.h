@@ -239,7 +239,8 @@ class Cpu : public mmu::CodeListener {
     }
     return static_cast<T>(pop_slow(sizeof(T)));
   }
-  void push_slow(u64 v, unsigned bytes);
+  void push_slow(u64 v, unsigned bytes) { push_slow(v, bytes, bytes); }
+  void push_slow(u64 v, unsigned bytes, unsigned written);  ///< of a slot of `bytes` the lower ones only
   u64 pop_slow(unsigned bytes);
   /// Value of the stack `bytes_above` bytes above SP, without moving it.
   u64 peek_stack(u64 bytes_above, unsigned bytes);

@@ -1,8 +1,10 @@
-// The one policy for what the architecture leaves open: undefined flags and results, choices left to each implementation,
-// and known differences between makers (docs/isa-policy.md is written from this table). The processor follows Intel's, as
-// measured on real parts where test/oracle can; AMD's parts differ from ours only where a row says so.
+// The one policy for what the architecture leaves open, and for where others differ from us: undefined flags and results,
+// choices left to each implementation, known differences between makers, and what emulators that the oracle asks do against
+// the manual. docs/isa-policy.md is written from this table. The processor follows Intel's, as measured on real parts where
+// test/oracle can; AMD's parts differ from ours only where a row says so.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 
@@ -11,11 +13,12 @@
 namespace nestwalk::cpu {
 
 struct Policy {
-  const char* id;            ///< named by the oracle's marks (test/oracle/forms.h: ~id)
+  const char* id;            ///< named by the oracle's lines (test/oracle/harness/policy.cpp) and marks (forms.h: ~id)
   const char* instructions;  ///< whom it concerns
   const char* open;          ///< what the manual does not say, with its place
   const char* ours;          ///< what we do
   const char* why;           ///< where that comes from, and who does otherwise
+  const char* shown;  ///< the title of the test that shows what we do; "": the oracle leaves it out by lines that name it
   /// Flags that the oracle leaves out on a processor of another maker; with `varies` on every one.
   u64 flags = 0;
   bool varies = false;
@@ -24,7 +27,8 @@ struct Policy {
 std::span<const Policy> policies();
 /// Throws std::invalid_argument for a name that is not in the table.
 const Policy& policy(const std::string& id);
-/// docs/isa-policy.md.
-std::string policy_page();
+bool is_policy(const std::string& id);
+/// docs/isa-policy.md; `left_out`: what the oracle does not compare because of a row.
+std::string policy_page(const std::function<std::string(const Policy&)>& left_out);
 
 }  // namespace nestwalk::cpu

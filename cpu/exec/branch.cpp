@@ -5,10 +5,15 @@
 namespace nestwalk::cpu {
 namespace {
 
+/// In 64-bit mode too a target of 16 bits is no wider (AMD's parts with 66; cpu/undefined.h: branch-66).
+NW_INLINE void jump(Cpu& c, u64 target, unsigned width) {
+  c.jump_near(width == 2 ? static_cast<u16>(target) : target, width);
+}
+
 /// A relative target inside the code segment: in 64-bit mode the sum of canonical RIP and displacement is checked like any.
 template <unsigned width>
 void jmp_rel(Cpu& c, const Insn& i) {
-  c.jump_near(static_cast<u64>(i.imm), width);
+  jump(c, static_cast<u64>(i.imm), width);
 }
 /// Targets that are canonical under every linear width need no check.
 bool surely_canonical(const Insn& i) { return i.width == 8 && is_canonical(static_cast<u64>(i.imm), 47); }
@@ -27,7 +32,7 @@ bool call_near(Cpu& c, const Insn& i) {
 }
 template <class T>
 void jmp_indirect(Cpu& c, const Insn& i) {
-  c.jump_near(c.read<T>(i, 0), sizeof(T));
+  jump(c, c.read<T>(i, 0), sizeof(T));
 }
 
 template <class T>
@@ -36,7 +41,7 @@ void call_to(Cpu& c, const Insn& i, u64 target) {
   const u64 back = c.next_rip(i);
   c.push<T>(static_cast<T>(back));
   try {
-    c.jump_near(target, sizeof(T));
+    jump(c, target, sizeof(T));
   } catch (...) {
     c.s.gpr[RSP] = before;
     throw;
@@ -55,7 +60,7 @@ template <class M>
 bool ret_near(Cpu& c, const Insn&) {
   u64 target;
   if (!M::load_at(c, c.s.gpr[RSP], SS, target)) return false;
-  c.jump_near(target, 8);
+  jump(c, target, 8);
   c.s.gpr[RSP] += 8;
   return true;
 }
@@ -64,21 +69,21 @@ bool ret_near(Cpu& c, const Insn&) {
 template <class T>
 void ret(Cpu& c, const Insn& i) {
   const u64 target = c.long64() ? c.load_at<T>(c.s.gpr[RSP], SS) : static_cast<T>(c.peek_stack(0, sizeof(T)));
-  c.jump_near(target, sizeof(T));
+  jump(c, target, sizeof(T));
   c.set_sp(c.sp() + sizeof(T) + (i.kind[0] == Operand::imm ? static_cast<u16>(i.imm) : 0));
 }
 
 template <Cc cc>
 void jcc64(Cpu& c, const Insn& i) {
-  if (holds<cc>(c.s.flags)) c.jump_near(static_cast<u64>(i.imm), 8);
+  if (holds<cc>(c.s.flags)) jump(c, static_cast<u64>(i.imm), 8);
 }
 template <Cc cc>
 void jcc32(Cpu& c, const Insn& i) {
-  if (holds<cc>(c.s.flags)) c.jump_near(static_cast<u64>(i.imm), 4);
+  if (holds<cc>(c.s.flags)) jump(c, static_cast<u64>(i.imm), 4);
 }
 template <Cc cc>
 void jcc16(Cpu& c, const Insn& i) {
-  if (holds<cc>(c.s.flags)) c.jump_near(static_cast<u64>(i.imm), 2);
+  if (holds<cc>(c.s.flags)) jump(c, static_cast<u64>(i.imm), 2);
 }
 
 }  // namespace

@@ -32,6 +32,8 @@ template <class T>
 void push_seg(Cpu& c, const Insn& i) {
   c.push<T>(c.s.seg[i.reg[0]].selector);
 }
+/// Of a slot of 32 bits only the lower half is written (cpu/undefined.h: push-selector).
+void push_seg_half(Cpu& c, const Insn& i) { c.push_slow(c.s.seg[i.reg[0]].selector, 4, 2); }
 template <class T>
 void pop_seg(Cpu& c, const Insn& i) {
   const u16 selector = static_cast<u16>(c.peek_stack(0, 2));  // no more is read, at any operand size
@@ -63,7 +65,7 @@ Handler bind_mov_seg(const Insn& i) {
   return i.reg[0] == CS ? nullptr : Handler{leaving<mov_to_seg>};
 }
 Handler bind_push_seg(const Insn& i) {
-  return i.width == 8 ? then_next<push_seg<u64>> : i.width == 4 ? then_next<push_seg<u32>> : then_next<push_seg<u16>>;
+  return i.width == 8 ? then_next<push_seg<u64>> : i.width == 4 ? then_next<push_seg_half> : then_next<push_seg<u16>>;
 }
 Handler bind_pop_seg(const Insn& i) {
   if (i.reg[0] == CS) return nullptr;

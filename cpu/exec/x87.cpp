@@ -241,13 +241,13 @@ void load(Cpu& c, const Insn& i) {
 }
 void load_extended(Cpu& c, const Insn& i) {
   X87Work f(c, i);
-  const F80 v = value_of(c.load<Bytes10>(i));
+  const F80 v = value_of(load_m80(c, i));
   f.operands_ready();
   push_new(f, [&] { return host::Outcome{v, {}, static_cast<u16>(f.x.status & fsw::conditions)}; });
 }
 void load_decimal(Cpu& c, const Insn& i) {
   X87Work f(c, i);
-  const F80 v = value_of(c.load<Bytes10>(i));
+  const F80 v = value_of(load_m80(c, i));
   f.operands_ready();
   push_new(f, [&] { return host::load_decimal(f.environment(), v); });
 }
@@ -313,7 +313,7 @@ void store_truncated(Cpu& c, const Insn& i) {
 void store_decimal(Cpu& c, const Insn& i) {
   store_as<true>(
       c, i, kIndefinite, [](const host::Environment& e, const F80& v, F80& m) { return host::store_decimal(e, v, m); },
-      [&](const F80& m) { c.store<Bytes10>(i, image_of(m)); });
+      [&](const F80& m) { store_m80(c, i, image_of(m)); });
 }
 void store_extended(Cpu& c, const Insn& i) {
   store_as<true>(
@@ -322,7 +322,7 @@ void store_extended(Cpu& c, const Insn& i) {
         m = v;
         return static_cast<u16>(e.status & ~fsw::c1);
       },
-      [&](const F80& m) { c.store<Bytes10>(i, image_of(m)); });
+      [&](const F80& m) { store_m80(c, i, image_of(m)); });
 }
 /// D9 D8+i, an FSTP that does not check for an empty ST(0): then it only pops, and nothing is raised.
 void store_unchecked(Cpu& c, const Insn& i) {

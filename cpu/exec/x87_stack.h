@@ -32,6 +32,23 @@ inline F80 value_of(const Bytes10& m) {
   return v;
 }
 
+/// EFLAGS.AC checks operands of 80 bits for 8 bytes and x87 images for their words, as a whole and before anything else
+/// (SDM vol. 3, table 6-7; measured on Intel cores).
+inline void check_alignment(Cpu& c, u64 at, unsigned boundary) {
+  const bool checked = c.s.cpl == 3 && (c.s.rflags & fl::ac) && (c.s.cr0 & mmu::cr0::am);
+  if (checked && at % boundary && is_canonical(at, c.linear_width())) c.raise(ex::ac, 0);
+}
+inline Bytes10 load_m80(Cpu& c, const Insn& i) {
+  const u64 at = c.linear<mmu::Side::load>(i, 10);
+  check_alignment(c, at, 8);
+  return c.load_at<Bytes10>(at, i.segment);
+}
+inline void store_m80(Cpu& c, const Insn& i, const Bytes10& v) {
+  const u64 at = c.linear<mmu::Side::store>(i, 10);
+  check_alignment(c, at, 8);
+  c.store_at<Bytes10>(at, v, i.segment);
+}
+
 /// One x87 instruction at work. The constructor raises #NM and a pending #MF; nothing changes before `operands_ready`.
 class X87Work {
  public:

@@ -110,8 +110,9 @@ void set_environment(Cpu& c, const Environment& e, unsigned word) {
 
 /// Writes an image of many words. Every byte is known to be writable before the first is written.
 template <mmu::Side side>
-u64 begin_image(Cpu& c, const Insn& i, unsigned bytes) {
+u64 begin_image(Cpu& c, const Insn& i, unsigned bytes, unsigned word) {
   const u64 at = c.linear<side>(i, bytes);
+  check_alignment(c, at, word);
   if (side == mmu::Side::store)
     if (auto r = c.port.probe_write(LinearAddr(at), bytes); !r) c.fail(r.fault(), i.segment);
   return at;
@@ -138,7 +139,7 @@ Environment load_environment(Cpu& c, const Insn& i, u64 at, unsigned word) {
 template <unsigned word>
 void fnstenv(Cpu& c, const Insn& i) {
   need_x87(c);
-  const u64 at = begin_image<mmu::Side::store>(c, i, 7 * word);
+  const u64 at = begin_image<mmu::Side::store>(c, i, 7 * word, word);
   store_environment(c, i, at, word);
   c.s.x87.control |= fsw::exceptions;
   update_summary(c.s.x87);
@@ -146,14 +147,14 @@ void fnstenv(Cpu& c, const Insn& i) {
 template <unsigned word>
 void fldenv(Cpu& c, const Insn& i) {
   need_x87_waiting(c);
-  const u64 at = begin_image<mmu::Side::load>(c, i, 7 * word);
+  const u64 at = begin_image<mmu::Side::load>(c, i, 7 * word, word);
   set_environment(c, load_environment(c, i, at, word), word);
 }
 template <unsigned word>
 void fnsave(Cpu& c, const Insn& i) {
   need_x87(c);
   X87& x = c.s.x87;
-  const u64 at = begin_image<mmu::Side::store>(c, i, 7 * word + 80);
+  const u64 at = begin_image<mmu::Side::store>(c, i, 7 * word + 80, word);
   store_environment(c, i, at, word);
   for (unsigned n = 0; n < 8; ++n)
     c.store_at<Bytes10>(linear_step(c, at, 7 * word + 10 * n), image_of(x.r[(x.top + n) & 7]), i.segment);
@@ -163,7 +164,7 @@ template <unsigned word>
 void frstor(Cpu& c, const Insn& i) {
   need_x87_waiting(c);
   X87& x = c.s.x87;
-  const u64 at = begin_image<mmu::Side::load>(c, i, 7 * word + 80);
+  const u64 at = begin_image<mmu::Side::load>(c, i, 7 * word + 80, word);
   const Environment e = load_environment(c, i, at, word);
   std::array<F80, 8> values;
   for (unsigned n = 0; n < 8; ++n)

@@ -89,6 +89,8 @@ void initialize_x87(State& s, unsigned) {
 }
 bool x87_in_use(const Cpu& c) {
   const X87& x = c.s.x87;
+  for (const F80& v : x.r)
+    if (v.significand | v.sign_exponent) return true;
   return x.control != 0x37f || x.status_word() || x.valid || x.opcode || x.instruction || x.data || x.cs || x.ds;
 }
 
@@ -167,13 +169,24 @@ void each(const Cpu& c, u64 wanted, u64 layout, F&& visit) {
   }
 }
 
-/// The whole image can be written, or nothing is.
+/// All of it can be written, or nothing is.
 void probe(Cpu& c, const Insn& i, u64 at, unsigned bytes) {
   for (unsigned done = 0; done < bytes;) {
     const unsigned piece = std::min(bytes - done, 64u);
     if (auto r = c.port.probe_write(LinearAddr(linear_step(c, at, done)), piece); !r) c.fail(r.fault(), i.segment);
     done += piece;
   }
+}
+
+/// What will be written of an XSAVE image, header included, and no more: other parts need not be there.
+void probe_parts(Cpu& c, const Insn& i, u64 at, u64 written, u64 layout, bool with_mxcsr) {
+  const auto part = [&](unsigned from, unsigned bytes) { probe(c, i, linear_step(c, at, from), bytes); };
+  if (written & kX87) part(0, 24), part(32, 128);
+  if (with_mxcsr) part(24, 8);
+  if (written & kSse) part(160, 16 * vectors(c));
+  part(kLegacyBytes, layout & kCompacted ? 16 : 8);
+  each(c, written & ~(kX87 | kSse), layout,
+       [&](const Component& k, unsigned offset) { part(offset, k.mask == kAvx ? 16 * vectors(c) : k.bytes); });
 }
 
 void check_mxcsr(Cpu& c, u32 v) {
@@ -255,13 +268,11 @@ void xsave(Cpu& c, const Insn& i) {
   u64 used = components_in_use(c) & requested;
   if (compacts && (requested & kSse) && c.s.mxcsr != kMxcsrInitial) used |= kSse;
   const u64 written = saving == Saving::all ? requested : used;
-  unsigned end = kExtendedFrom;
-  each(c, written, layout, [&](const Component& k, unsigned offset) { end = std::max(end, offset + k.bytes); });
-  probe(c, i, at, end);
+  const u64 with_mxcsr = compacts ? written & kSse : requested & (kSse | kAvx);
+  probe_parts(c, i, at, written, layout, with_mxcsr);
 
   Image m(c, i, at);
   each(c, written, layout, [&](const Component& k, unsigned offset) { k.save(m, offset, pointers); });
-  const u64 with_mxcsr = compacts ? written & kSse : requested & (kSse | kAvx);
   if (with_mxcsr) m.put<u64>(24, c.s.mxcsr | u64{kMxcsrMask} << 32);
   if (compacts) {
     m.put<u64>(kLegacyBytes, used);

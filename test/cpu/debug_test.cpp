@@ -94,6 +94,19 @@ TEST_CASE("a data breakpoint traps behind the store, by its length, and not on r
   CHECK(run(1, 0, inside) == 255);  // one byte
 }
 
+TEST_CASE("a data breakpoint and single-step behind one instruction are one trap with both bits", "[debug]") {
+  Watched b;
+  b.cpu->write_dr(2, 0x30004);
+  b.cpu->write_dr(7, 1 << 4 | 1 << 24 | 3 << 26);
+  b.cpu->s.gpr[RDI] = 0x30000;
+  b.cpu->set_rflags(b.cpu->rflags() | fl::tf);
+  b.text({0x89, 0x47, 0x04, 0x90});
+  b.step(2);
+  CHECK(b.vector() == ex::db);
+  CHECK(b.pushed_rip() == kText + 3);
+  CHECK(b.cpu->s.dr[6] == (kDr6Fixed | bit(14) | 4));
+}
+
 TEST_CASE("an NMI holds further NMIs back until IRET", "[nmi]") {
   Watched b;
   b.text({0x90, 0x90});

@@ -69,6 +69,17 @@ TEST_CASE("a far call pushes CS and EIP, RETF releases parameters", "[far]") {
   CHECK(b.cpu->s.gpr[RSP] == sp + 12);
 }
 
+TEST_CASE("a 32-bit PUSH of a segment register writes two bytes", "[far]") {
+  Bench b;
+  b.protected_mode();
+  const u64 top = b.cpu->s.gpr[RSP] - 4;
+  b.poke<u32>(top, 0xaabbccdd);
+  b.text({0x06});  // push es
+  b.step();
+  CHECK(b.cpu->s.gpr[RSP] == top);
+  CHECK(b.peek<u32>(top) == (0xaabb0000u | kData0));
+}
+
 TEST_CASE("a call that faults on its second push leaves the stack pointer", "[far]") {
   Bench b;
   b.protected_mode();

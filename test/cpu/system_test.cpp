@@ -171,6 +171,18 @@ TEST_CASE("SYSRET to a non-canonical address faults on Intel at level 0, on AMD 
   CHECK(amd.cpu->s.cpl == 3);
 }
 
+TEST_CASE("a near branch with 66 in 64-bit mode is 64 bits wide on Intel models and 16 on AMD models", "[system]") {
+  Bench intel("[cpu]\nmodel = skylake\n"), amd("[cpu]\nmodel = zen2\n");
+  for (Bench* b : {&intel, &amd}) {
+    b->long_mode();
+    b->cpu->s.rip = 0x20010;
+    b->text({0x66, 0xe9, 0x10, 0x00, 0x00, 0x00}, 0x20010);
+    b->step();
+  }
+  CHECK(intel.cpu->s.rip == 0x20026);
+  CHECK(amd.cpu->s.rip == 0x0024);
+}
+
 TEST_CASE("in compatibility mode SYSCALL is AMD's and SYSENTER is Intel's", "[system][syscall]") {
   for (const char* model : {"skylake", "zen2"}) {
     Bench b("[cpu]\nmodel = " + std::string(model) + "\n");

@@ -11,16 +11,7 @@ using cpu::Op;
 Campaign::Campaign(const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u64 seed)
     : atlas_(atlas), ours_(ours), theirs_(theirs), rung_(rung), seed_(seed) {
   for (unsigned n = 0; n < static_cast<unsigned>(Op::count_); ++n)
-    if (const Op op = static_cast<Op>(n); !atlas.forms_of(op).empty() && !exception_of(op, rung) && !left_to_silicon(op))
-      ops_.push_back(op);
-}
-
-/// Unicorn is asked about general instructions only: x87 and vectors have the host, and QEMU 5 is known to be lax there.
-bool Campaign::left_to_silicon(Op op) const {
-  if (rung_ != kUnicorn) return false;
-  for (const u32 f : atlas_.forms_of(op))
-    if (const Form& form = atlas_.forms()[f]; form.x87 || form.mmx || form.vector) return true;
-  return false;
+    if (const Op op = static_cast<Op>(n); !atlas.forms_of(op).empty() && !exception_of(op, rung)) ops_.push_back(op);
 }
 
 Case Campaign::draw(u64 number) const {
@@ -31,10 +22,11 @@ Case Campaign::draw(u64 number) const {
 CampaignResult Campaign::run(u64 first, u64 count, const std::function<void(const Progress&)>& progress) {
   CampaignResult result;
   const auto began = std::chrono::steady_clock::now();
-  std::vector<Case> cases(kBatch);
-  std::vector<Outcome> ours(kBatch), theirs(kBatch);
-  for (u64 at = first; at < first + count; at += kBatch) {
-    const std::size_t n = std::min<u64>(kBatch, first + count - at);
+  const u64 batch = std::min<u64>(theirs_.batch(), count);
+  std::vector<Case> cases(batch);
+  std::vector<Outcome> ours(batch), theirs(batch);
+  for (u64 at = first; at < first + count; at += batch) {
+    const std::size_t n = std::min<u64>(batch, first + count - at);
     for (std::size_t k = 0; k < n; ++k) cases[k] = draw(at + k);
     theirs_.start({cases.data(), n}, {theirs.data(), n});
     ours_.run({cases.data(), n}, {ours.data(), n});
@@ -46,11 +38,20 @@ CampaignResult Campaign::run(u64 first, u64 count, const std::function<void(cons
   return result;
 }
 
-Both Campaign::run_both(const Case& c) {
-  Both b;
-  theirs_.run({&c, 1}, {&b.theirs, 1});
-  ours_.run({&c, 1}, {&b.ours, 1});
-  return b;
+std::vector<Both> Campaign::run_both(std::span<const Case> cases) {
+  std::vector<Both> all;
+  std::vector<Outcome> ours, theirs;
+  while (!cases.empty()) {
+    const std::span<const Case> some = cases.first(std::min(cases.size(), theirs_.batch()));
+    ours.assign(some.size(), {});
+    theirs.assign(some.size(), {});
+    theirs_.start(some, theirs);
+    ours_.run(some, ours);
+    theirs_.finish();
+    for (std::size_t n = 0; n < some.size(); ++n) all.push_back({ours[n], theirs[n]});
+    cases = cases.subspan(some.size());
+  }
+  return all;
 }
 
 void Campaign::judge(const Case& c, const Outcome& ours, const Outcome& theirs, CampaignResult& result) {
@@ -60,9 +61,13 @@ void Campaign::judge(const Case& c, const Outcome& ours, const Outcome& theirs, 
   t.completed += ours.vector < 0;
   if (difference(c, ours, theirs, ignored(c, rung_, ours)).empty()) return;
   if (++t.different > kShownPerOp) return;
-  const auto run = [this](const Case& x) { return run_both(x); };
+  if (large_ || result.findings.size() >= kShrunk) {
+    result.findings.push_back({c.op, show(c, {ours, theirs}, rung_, theirs_.name())});
+    return;
+  }
+  const RunBoth run = [this](std::span<const Case> x) { return run_both(x); };
   const Case small = shrink(c, rung_, ours_.cpuid(), run);
-  result.findings.push_back({c.op, show(small, run_both(small), rung_, theirs_.name())});
+  result.findings.push_back({c.op, show(small, run_both({&small, 1}).front(), rung_, theirs_.name())});
 }
 
 }  // namespace nestwalk::oracle

@@ -33,9 +33,10 @@ struct CampaignResult {
 
 class Campaign {
  public:
-  static constexpr unsigned kBatch = 256;
   /// Differences that are shrunk and shown for one Op; the others are only counted.
   static constexpr unsigned kShownPerOp = 3;
+  /// Where there are very many, only the first ones are shrunk.
+  static constexpr unsigned kShrunk = 60;
 
   /// The stream of `seed` for the Ops that have forms in `atlas` and are not excepted on `rung`.
   Campaign(const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u64 seed);
@@ -43,14 +44,15 @@ class Campaign {
   /// Only these Ops.
   void restrict_to(const std::vector<cpu::Op>& ops) { ops_ = ops; }
   const std::vector<cpu::Op>& ops() const { return ops_; }
+  /// Shows differences as they are drawn.
+  void leave_large() { large_ = true; }
   Case draw(u64 number) const;
   /// Cases [first, first + count). `progress` is called now and then; it may throw to stop.
   CampaignResult run(u64 first, u64 count, const std::function<void(const Progress&)>& progress = {});
 
  private:
   void judge(const Case& c, const Outcome& ours, const Outcome& theirs, CampaignResult& result);
-  Both run_both(const Case& c);
-  bool left_to_silicon(cpu::Op op) const;
+  std::vector<Both> run_both(std::span<const Case> cases);
 
   const Atlas& atlas_;
   OurSide& ours_;
@@ -58,6 +60,7 @@ class Campaign {
   Rung rung_;
   u64 seed_;
   std::vector<cpu::Op> ops_;
+  bool large_ = false;
 };
 
 }  // namespace nestwalk::oracle

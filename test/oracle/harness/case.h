@@ -128,6 +128,8 @@ class Side {
  public:
   virtual ~Side() = default;
   virtual const char* name() const = 0;
+  /// How many cases at once are best for it.
+  virtual std::size_t batch() const { return 256; }
   /// Begins with these cases, which stay alive until finish(). The outcome of cases[n] goes to outcomes[n].
   virtual void start(std::span<const Case> cases, std::span<Outcome> outcomes) = 0;
   virtual void finish() = 0;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -51,13 +52,16 @@ bool are_neighbours(const Registers::Extended& a, const Registers::Extended& b) 
 }
 
 void compare_x87(const Registers& a, const Registers& b, unsigned parts, Differences& d) {
-  d.number("fcw", a.fcw, b.fcw);
+  const u16 control = parts & kX87Flags ? 0x1f3f : 0xffff;
+  d.number("fcw", u16(a.fcw & control), u16(b.fcw & control));
   const u16 codes = parts & kX87Codes ? static_cast<u16>(~kConditionCodes) : u16{0xffff};
   const u16 inexact = parts & kX87Last ? static_cast<u16>(~0x0230) : u16{0xffff};  // C1, precision, underflow
-  d.number("fsw", u16(a.fsw & codes & inexact), u16(b.fsw & codes & inexact));
+  const u16 quiet = static_cast<u16>(~((parts & kX87Flags ? 0x82ff : 0) | (parts & kC1 ? 0x0200 : 0)));
+  d.number("fsw", u16(a.fsw & codes & inexact & quiet), u16(b.fsw & codes & inexact & quiet));
   d.number("tags", a.tags, b.tags);
   for (unsigned n = 0; n < 8; ++n) {
     if (parts & kX87Last && are_neighbours(a.st[n], b.st[n])) continue;
+    if (parts & kMmxExponent && a.st[n].sign_exponent == 0xffff && a.st[n].significand == b.st[n].significand) continue;
     d.wide(fmt::format("st{}", n), a.st[n], b.st[n]);
   }
 }
@@ -75,9 +79,25 @@ bool are_near(const Registers::Ymm& a, const Registers::Ymm& b) {
   return true;
 }
 
+template <class F>
+bool are_equal_or_nans(const Registers::Ymm& a, const Registers::Ymm& b) {
+  constexpr unsigned count = sizeof a / sizeof(F);
+  F x[count], y[count];
+  std::memcpy(x, a.q.data(), sizeof x);
+  std::memcpy(y, b.q.data(), sizeof y);
+  for (unsigned n = 0; n < count; ++n)
+    if (std::memcmp(&x[n], &y[n], sizeof(F)) != 0 && !(std::isnan(x[n]) && std::isnan(y[n]))) return false;
+  return true;
+}
+/// Elements of one precision differ only where both are NaNs.
+bool differ_in_nans(const Registers::Ymm& a, const Registers::Ymm& b) {
+  return are_equal_or_nans<float>(a, b) || are_equal_or_nans<double>(a, b);
+}
+
 void compare_registers(const Case& c, const Registers& a, const Registers& b, const Ignored& i, Differences& d) {
   unsigned skipped = i.parts & (kRax | kRcx | kRdx);
   if (i.parts & kDestination) skipped = 0xffff;
+  if (i.parts & kStackPointer) skipped |= 1u << RSP | 1u << RBP;
   const unsigned registers = c.mode == Mode::k64 ? 16 : 8;
   // After a far transfer to compatibility mode the upper halves are undefined (SDM vol. 1, 3.4.1.1).
   const bool narrowed = c.mode == Mode::k64 && a.selector[CS] == kCompatibilityCode && b.selector[CS] == kCompatibilityCode;
@@ -85,11 +105,11 @@ void compare_registers(const Case& c, const Registers& a, const Registers& b, co
     if (!((skipped >> n) & 1)) {
       const bool half = i.parts & kHighCounters && (n == RCX || n == RSI || n == RDI) && a.gpr[n] >> 32 != b.gpr[n] >> 32 &&
                         b.gpr[n] >> 32 == 0;
-      const u64 seen = half || narrowed ? 0xffffffff : ~u64{0};
+      const u64 seen = half || narrowed || c.mode != Mode::k64 ? 0xffffffff : ~u64{0};
       d.number(kGpr[n], a.gpr[n] & seen, b.gpr[n] & seen);
     }
   d.number("rip", a.rip, b.rip);
-  const u64 flags = kVisible & ~i.flags & ~(i.parts & kFlagImage ? kImage : 0);
+  const u64 flags = kVisible & ~i.flags & ~(i.parts & kFlagImage ? kImage : i.parts & kResume ? fl::rf : 0);
   d.number("flags", a.rflags & flags, b.rflags & flags);
   d.number("fs.base", a.fs_base, b.fs_base);
   d.number("gs.base", a.gs_base, b.gs_base);
@@ -99,7 +119,9 @@ void compare_registers(const Case& c, const Registers& a, const Registers& b, co
   if (!(i.parts & kMxcsrPart)) d.number("mxcsr", a.mxcsr, b.mxcsr);
   if (!(i.parts & kVectors))
     for (unsigned n = 0; n < 16; ++n)
-      if (!(i.parts & kReciprocal && are_near(a.ymm[n], b.ymm[n]))) d.wide(fmt::format("ymm{}", n), a.ymm[n], b.ymm[n]);
+      if (!(i.parts & kReciprocal && are_near(a.ymm[n], b.ymm[n])) &&
+          !(i.parts & kNans && differ_in_nans(a.ymm[n], b.ymm[n])))
+        d.wide(fmt::format("ymm{}", n), a.ymm[n], b.ymm[n]);
 }
 
 u64 linear_of(unsigned index) {
@@ -122,9 +144,10 @@ const char* exception_name(int vector) {
 }  // namespace
 
 std::string difference(const Case& c, const Outcome& ours, const Outcome& theirs, const Ignored& i) {
-  if (i.faults || (i.may_die && ours.vector == Outcome::kHung)) return "";
+  if (i.anything || (i.may_die && ours.vector == Outcome::kHung)) return "";
+  if (i.parts & kTheirFault && ours.vector == Outcome::kNone && theirs.vector == ex::pf) return "";
   if (i.may_die && theirs.vector == Outcome::kDied) return "";
-  if (i.probed && theirs.vector == Outcome::kNone) return "";
+  if (i.parts & kRefused && ours.vector == Outcome::kNone && theirs.vector >= 0) return "";
   if (i.either_fault && ours.vector >= 0 && theirs.vector >= 0) return "";
   if (i.alignment && (ours.vector == ex::ac || theirs.vector == ex::ac)) return "";
   if (ours.vector != theirs.vector)
@@ -133,8 +156,10 @@ std::string difference(const Case& c, const Outcome& ours, const Outcome& theirs
   Differences d;
   if (ours.vector >= 0) {
     // Linux says "present" of every address of the kernel's, so that processes learn nothing (arch/x86/mm/fault.c).
-    const u32 seen = ours.vector == ex::pf && ours.address >= 0x7ffffffff000 ? ~pf::present : ~u32{0};
-    if (!(i.parts & kErrorCode)) d.number("error", ours.error & seen, theirs.error & seen);
+    const bool hidden = i.kernel_hidden && ours.vector == ex::pf && ours.address >= 0x7ffffffff000;
+    const u32 seen = hidden ? ~pf::present : ~u32{0};
+    const u32 coded = i.parts & kWriteBit && ours.vector == ex::pf ? seen & ~u32{pf::write} : seen;
+    if (!(i.parts & kErrorCode)) d.number("error", ours.error & coded, theirs.error & coded);
     if (!(i.parts & kAddress)) d.number("address", ours.address, theirs.address);
   }
   compare_registers(c, ours.after, theirs.after, i, d);
@@ -152,128 +177,184 @@ std::string difference(const Case& c, const Outcome& ours, const Outcome& theirs
 
 namespace {
 
+using Change = std::function<void(Case&)>;
+
 class Shrinker {
  public:
-  Shrinker(Case c, Rung rung, const Cpuid& cpuid, const RunBoth& run) : best_(c), rung_(rung), cpuid_(cpuid), run_(run) {}
+  Shrinker(const Case& c, Rung rung, const Cpuid& cpuid, const RunBoth& run)
+      : best_(c), rung_(rung), cpuid_(cpuid), run_(run) {}
 
   Case shrink() {
-    for (unsigned round = 0; round < 3; ++round) {
-      const unsigned before = kept_;
-      prefixes();
-      registers();
-      floating();
-      memory();
-      tail();
-      if (kept_ == before) break;
+    for (unsigned round = 0; round < kRounds; ++round) {
+      const std::vector<Change> useful = those_that_still_differ();
+      if (useful.empty()) break;
+      apply_as_many_as_differ(useful);
     }
     return best_;
   }
 
  private:
-  /// Takes the simpler case over if it still differs and is still the same instruction.
-  bool attempt(const Case& c) {
-    Insn was, is;
-    const Decoded before = decode_insn(best_.code.data(), best_.length, code_size(c.mode), kCode, cpuid_, was);
-    const Decoded after = decode_insn(c.code.data(), c.length, code_size(c.mode), kCode, cpuid_, is);
-    const bool same_code = best_.length == c.length && best_.code == c.code;
-    if (!same_code && (before != Decoded::ok || after != Decoded::ok || was.op != is.op || is.length != c.length))
-      return false;
-    const Both b = run_(c);
-    if (difference(c, b.ours, b.theirs, ignored(c, rung_, b.ours)).empty()) return false;
-    best_ = c;
-    ++kept_;
-    return true;
+  static constexpr unsigned kRounds = 12;
+
+  /// Each change by itself.
+  std::vector<Change> those_that_still_differ() const {
+    std::vector<Change> changes, useful;
+    std::vector<Case> cases;
+    for (Change& change : all_changes()) {
+      Case c = best_;
+      change(c);
+      if (std::memcmp(&c, &best_, sizeof c) == 0 || !is_same_instruction(c)) continue;
+      cases.push_back(c);
+      changes.push_back(std::move(change));
+    }
+    const std::vector<bool> differs = which_differ(cases);
+    for (std::size_t n = 0; n < cases.size(); ++n)
+      if (differs[n]) useful.push_back(std::move(changes[n]));
+    return useful;
   }
-  /// Sets a field of the state to its plain value.
-  template <class F>
-  void without(F&& change) {
+  /// One after the other; the longest row of them that still differs is taken over.
+  void apply_as_many_as_differ(const std::vector<Change>& changes) {
+    std::vector<Case> row;
     Case c = best_;
-    change(c);
-    if (std::memcmp(&c, &best_, sizeof c) != 0) attempt(c);
+    for (const Change& change : changes) {
+      Case next = c;
+      change(next);
+      if (!is_same_instruction(next)) continue;
+      row.push_back(c = next);
+    }
+    const std::vector<bool> differs = which_differ(row);
+    for (std::size_t n = row.size(); n-- > 0;)
+      if (differs[n]) {
+        best_ = row[n];
+        return;
+      }
   }
 
-  void prefixes() {
-    for (unsigned n = 0; n + 1 < best_.length;) {
+  std::vector<bool> which_differ(std::span<const Case> cases) const {
+    const std::vector<Both> both = run_(cases);
+    std::vector<bool> differs;
+    for (std::size_t n = 0; n < cases.size(); ++n)
+      differs.push_back(
+          !difference(cases[n], both[n].ours, both[n].theirs, ignored(cases[n], rung_, both[n].ours)).empty());
+    return differs;
+  }
+  bool is_same_instruction(const Case& c) const {
+    if (best_.length == c.length && best_.code == c.code) return true;
+    Insn was, is;
+    return decode_insn(best_.code.data(), best_.length, code_size(c.mode), kCode, cpuid_, was) == Decoded::ok &&
+           decode_insn(c.code.data(), c.length, code_size(c.mode), kCode, cpuid_, is) == Decoded::ok && was.op == is.op &&
+           is.length == c.length;
+  }
+
+  std::vector<Change> all_changes() const {
+    std::vector<Change> all;
+    prefixes(all);
+    registers(all);
+    floating(all);
+    memory(all);
+    for (unsigned n = best_.length; n-- > 1;) all.push_back([n](Case& c) { c.code[n] = 0; });  // immediates, displacements
+    return all;
+  }
+  void prefixes(std::vector<Change>& all) const {
+    for (unsigned n = 0; n + 1 < best_.length; ++n) {
       const u8 b = best_.code[n];
       const bool rex = best_.mode == Mode::k64 && b >= 0x40 && b <= 0x4f;
       const bool prefix = b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e || (b >= 0x64 && b <= 0x67) || b == 0xf0 ||
                           b == 0xf2 || b == 0xf3 || rex;
       if (!prefix) return;
-      Case c = best_;
-      std::memmove(&c.code[n], &c.code[n + 1], c.code.size() - n - 1);
-      --c.length;
-      if (!attempt(c)) ++n;
+      all.push_back([n, b](Case& c) {
+        if (c.code[n] != b) return;  // one before it has gone
+        std::memmove(&c.code[n], &c.code[n + 1], c.code.size() - n - 1);
+        --c.length;
+      });
     }
   }
-  void registers() {
+  static void registers(std::vector<Change>& all) {
     for (unsigned n = 0; n < 16; ++n) {
-      without([&](Case& c) { c.before.gpr[n] = 0; });
-      if (best_.before.gpr[n] > 1) without([&](Case& c) { c.before.gpr[n] = 1; });
-      without([&](Case& c) { c.before.gpr[n] &= 0xffffffff; });
+      all.push_back([n](Case& c) { c.before.gpr[n] &= 0xffffffff; });
+      all.push_back([n](Case& c) { c.before.gpr[n] = std::min<u64>(c.before.gpr[n], 1); });
+      all.push_back([n](Case& c) { c.before.gpr[n] = 0; });
     }
     for (const u64 f : {fl::cf, fl::pf, fl::af, fl::zf, fl::sf, fl::df, fl::of, fl::ac})
-      without([&](Case& c) { c.before.rflags &= ~f; });
+      all.push_back([f](Case& c) { c.before.rflags &= ~f; });
   }
-  void floating() {
-    without([&](Case& c) { c.before.fcw = 0x37f; });
-    without([&](Case& c) { c.before.fsw = 0; });
-    without([&](Case& c) { c.before.tags = 0; });
-    without([&](Case& c) { c.before.mxcsr = 0x1f80; });
-    without([&](Case& c) { c.before.st = {}; });
-    without([&](Case& c) { c.before.ymm = {}; });
-    for (unsigned n = 0; n < 8; ++n) without([&](Case& c) { c.before.st[n] = {}; });
+  static void floating(std::vector<Change>& all) {
+    all.push_back([](Case& c) { c.before.fcw = 0x37f; });
+    all.push_back([](Case& c) { c.before.fsw = 0; });
+    all.push_back([](Case& c) { c.before.tags = 0; });
+    all.push_back([](Case& c) { c.before.mxcsr = 0x1f80; });
+    for (unsigned n = 0; n < 8; ++n) all.push_back([n](Case& c) { c.before.st[n] = {}; });
     for (unsigned n = 0; n < 16; ++n)
       for (unsigned q = 0; q < 4; ++q) {
-        without([&](Case& c) { c.before.ymm[n].q[q] = 0; });
-        without([&](Case& c) { c.before.ymm[n].q[q] &= 0xffffffff; });
-        without([&](Case& c) { c.before.ymm[n].q[q] &= ~u64{0xffffffff}; });
+        all.push_back([=](Case& c) { c.before.ymm[n].q[q] &= 0xffffffff; });
+        all.push_back([=](Case& c) { c.before.ymm[n].q[q] &= ~u64{0xffffffff}; });
+        all.push_back([=](Case& c) { c.before.ymm[n].q[q] = 0; });
       }
   }
-  void memory() {
-    for (unsigned step = kMemory; step >= 1; step /= 4)
-      for (unsigned at = 0; at < kMemory; at += step) without([&](Case& c) { std::memset(&c.memory[at], 0, step); });
-  }
-  /// Immediates and displacements: the last bytes.
-  void tail() {
-    for (unsigned n = best_.length; n-- > 1;) without([&](Case& c) { c.code[n] = 0; });
+  /// Pieces down to the size at which there are not too many left.
+  void memory(std::vector<Change>& all) const {
+    constexpr std::size_t kMost = 80;
+    for (unsigned step = 1; step <= kMemory; step *= 4) {
+      std::vector<Change> pieces;
+      for (unsigned at = 0; at < kMemory; at += step)
+        if (std::any_of(&best_.memory[at], &best_.memory[at] + step, [](u8 b) { return b != 0; }))
+          pieces.push_back([=](Case& c) { std::memset(&c.memory[at], 0, step); });
+      if (pieces.size() <= kMost) all.insert(all.end(), pieces.begin(), pieces.end());
+    }
   }
 
   Case best_;
   Rung rung_;
   const Cpuid& cpuid_;
   const RunBoth& run_;
-  unsigned kept_ = 0;
 };
 
 }  // namespace
 
 Case shrink(Case c, Rung rung, const Cpuid& cpuid, const RunBoth& run) { return Shrinker(c, rung, cpuid, run).shrink(); }
 
+namespace {
+
+/// "name value" for each part of a state that is not as it was.
+std::string changes(const Case& c, const Registers& now, const Memory& memory) {
+  const Registers& was = c.before;
+  std::string s;
+  for (unsigned n = 0; n < 16; ++n)
+    if (now.gpr[n] != was.gpr[n]) s += fmt::format(" {}={:x}", kGpr[n], now.gpr[n]);
+  s += fmt::format(" rip={:x} flags={:x}", now.rip, now.rflags);
+  if (now.fcw != was.fcw || now.fsw != was.fsw || now.tags != was.tags)
+    s += fmt::format(" fcw={:x} fsw={:x} tags={:02x}", now.fcw, now.fsw, now.tags);
+  for (unsigned n = 0; n < 8; ++n)
+    if (!(now.st[n] == was.st[n])) s += fmt::format(" st{}={}", n, hex(now.st[n]));
+  if (now.mxcsr != was.mxcsr) s += fmt::format(" mxcsr={:x}", now.mxcsr);
+  for (unsigned n = 0; n < 16; ++n)
+    if (!(now.ymm[n] == was.ymm[n])) s += fmt::format(" ymm{}={}", n, hex(now.ymm[n]));
+  unsigned shown = 0;
+  for (unsigned n = 0; n < kMemory && shown < 32; ++n)
+    if (memory[n] != c.memory[n] && ++shown) s += fmt::format(" [{:#x}]={:02x}", linear_of(n), memory[n]);
+  return shown == 32 ? s + " ..." : s;
+}
+std::string changes(const Case& c, const Outcome& o) {
+  std::string s = exception_name(o.vector);
+  if (o.vector >= 0) s += fmt::format(" error={:x} address={:x}", o.error, o.address);
+  return s + ";" + changes(c, o.after, o.memory);
+}
+
+}  // namespace
+
 std::string show(const Case& c, const Both& both, Rung rung, const char* their_name) {
   std::string bytes;
   for (const u8 b : c.bytes()) bytes += fmt::format(" {:02x}", b);
-  std::string s = fmt::format("case {} {} ({}-bit):{}; {}\n  before:", c.number, name_of(c.op),
-                              c.mode == Mode::k64   ? 64
-                              : c.mode == Mode::k32 ? 32
-                                                    : 16,
-                              bytes, listing(c.code.data(), c.length, code_size(c.mode), kCode));
-  const Registers& r = c.before;
-  for (unsigned n = 0; n < 16; ++n)
-    if (r.gpr[n]) s += fmt::format(" {}={:x}", kGpr[n], r.gpr[n]);
-  s += fmt::format(" flags={:x}", r.rflags);
-  if (r.fcw != 0x37f || r.fsw || r.tags) s += fmt::format(" fcw={:x} fsw={:x} tags={:02x}", r.fcw, r.fsw, r.tags);
-  for (unsigned n = 0; n < 8; ++n)
-    if (!(r.st[n] == Registers::Extended{})) s += fmt::format(" st{}={}", n, hex(r.st[n]));
-  if (r.mxcsr != 0x1f80) s += fmt::format(" mxcsr={:x}", r.mxcsr);
-  for (unsigned n = 0; n < 16; ++n)
-    if (!(r.ymm[n] == Registers::Ymm{})) s += fmt::format(" ymm{}={}", n, hex(r.ymm[n]));
-  unsigned shown = 0;
-  for (unsigned n = 0; n < kMemory && shown < 32; ++n)
-    if (c.memory[n] && ++shown) s += fmt::format(" [{:#x}]={:02x}", linear_of(n), c.memory[n]);
-  if (shown == 32) s += " ...";
-  s += fmt::format("\n  after, nestwalk/{}:{}; nestwalk: {}", their_name,
-                   difference(c, both.ours, both.theirs, ignored(c, rung, both.ours)), exception_name(both.ours.vector));
-  return s + "\n";
+  const unsigned bits = c.mode == Mode::k64 ? 64 : c.mode == Mode::k32 ? 32 : 16;
+  Case plain;  // what a register has where nothing is said of it
+  plain.before = {};
+  std::string s = fmt::format("case {} {} ({}-bit):{}; {}\n", c.number, name_of(c.op), bits, bytes,
+                              listing(c.code.data(), c.length, code_size(c.mode), kCode));
+  s += fmt::format("  before:{}\n", changes(plain, c.before, c.memory));
+  s += fmt::format("  nestwalk: {}\n", changes(c, both.ours));
+  s += fmt::format("  {}: {}\n", their_name, changes(c, both.theirs));
+  return s +
+         fmt::format("  nestwalk/{}:{}\n", their_name, difference(c, both.ours, both.theirs, ignored(c, rung, both.ours)));
 }
 
 }  // namespace nestwalk::oracle

@@ -10,16 +10,17 @@ namespace nestwalk::oracle {
 /// What differs and counts; empty: nothing.
 std::string difference(const Case& c, const Outcome& ours, const Outcome& theirs, const Ignored& ignored);
 
-/// Runs one case on both sides.
+/// Runs cases on both sides.
 struct Both {
   Outcome ours, theirs;
 };
-using RunBoth = std::function<Both(const Case&)>;
+using RunBoth = std::function<std::vector<Both>(std::span<const Case>)>;
 
-/// The simplest case that still differs (fewer prefixes; registers, memory, immediates zero one by one), of the same Op.
+/// A simpler case of the same Op that still differs: fewer prefixes; registers, memory, immediates zero. Many
+/// simplifications are tried at once, since a side may have to boot to run any.
 Case shrink(Case c, Rung rung, const cpu::Cpuid& cpuid, const RunBoth& run);
 
-/// Listing, state before, and what differs after; several lines.
+/// Listing, state before, what each side made of it, and what differs; several lines.
 std::string show(const Case& c, const Both& both, Rung rung, const char* their_name);
 
 }  // namespace nestwalk::oracle

@@ -16,12 +16,12 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "test/oracle/harness/xsave_area.h"
+
 namespace nestwalk::oracle::child {
 namespace {
 
 constexpr u64 kControl = 0x3a5e7000;  // two pages
-constexpr unsigned kXsaveBytes = 576 + 256;
-constexpr u64 kComponents = 7;  // x87, SSE, AVX
 
 struct alignas(64) Control {
   alignas(64) u8 xsave[kXsaveBytes];
@@ -124,53 +124,6 @@ void emit_stubs(u8* page) {
   e.absolute({0xff}, 4, offsetof(Control, target));  // jmp
 }
 
-// ---- XSAVE areas --------------------------------------------------------------------------------------------------------
-
-template <class T>
-void put(u8* area, unsigned at, const T& v) {
-  std::memcpy(area + at, &v, sizeof v);
-}
-template <class T>
-T get(const u8* area, unsigned at) {
-  T v;
-  std::memcpy(&v, area + at, sizeof v);
-  return v;
-}
-
-void to_xsave(const Registers& r, u8* area) {
-  std::memset(area, 0, kXsaveBytes);
-  put(area, 0, r.fcw);
-  put(area, 2, r.fsw);
-  put(area, 4, r.tags);
-  put(area, 24, r.mxcsr);
-  for (unsigned n = 0; n < 8; ++n) {
-    put(area, 32 + 16 * n, r.st[n].significand);
-    put(area, 40 + 16 * n, static_cast<u16>(r.st[n].sign_exponent));
-  }
-  for (unsigned n = 0; n < 16; ++n) {
-    std::memcpy(area + 160 + 16 * n, r.ymm[n].q.data(), 16);
-    std::memcpy(area + 576 + 16 * n, r.ymm[n].q.data() + 2, 16);
-  }
-  put(area, 512, kComponents);
-}
-
-/// `components`: XSTATE_BV; the others are in their initial state.
-void from_xsave(const u8* area, u64 components, Registers& r) {
-  const Registers initial;
-  r.fcw = components & 1 ? get<u16>(area, 0) : initial.fcw;
-  r.fsw = components & 1 ? get<u16>(area, 2) : initial.fsw;
-  r.tags = components & 1 ? get<u8>(area, 4) : initial.tags;
-  r.mxcsr = get<u32>(area, 24);
-  for (unsigned n = 0; n < 8; ++n)
-    r.st[n] = components & 1 ? Registers::Extended{get<u64>(area, 32 + 16 * n), get<u16>(area, 40 + 16 * n)}
-                             : Registers::Extended{};
-  for (unsigned n = 0; n < 16; ++n) {
-    r.ymm[n] = {};
-    if (components & 2) std::memcpy(r.ymm[n].q.data(), area + 160 + 16 * n, 16);
-    if (components & 4) std::memcpy(r.ymm[n].q.data() + 2, area + 576 + 16 * n, 16);
-  }
-}
-
 // ---- signals ------------------------------------------------------------------------------------------------------------
 
 /// The bases as the snippet left them; ours are put back, since the C library finds its thread through FS.
@@ -195,7 +148,7 @@ void frame_state(const ucontext_t& frame, Registers& r) {
   const u8* const area = reinterpret_cast<const u8*>(m.fpregs);
   constexpr u32 kMagic1 = 0x46505853;  // FP_XSTATE_MAGIC1: an XSAVE area
   const bool extended = get<u32>(area, 464) == kMagic1;
-  from_xsave(area, extended ? get<u64>(area, 512) : 3, r);
+  from_xsave(area, extended ? get<u64>(area, 512) : kX87Sse, r);
 }
 
 __attribute__((no_stack_protector)) void on_fault(int, siginfo_t*, void* raw) {
@@ -313,7 +266,7 @@ void run(const Case& c, Outcome& o) {
     host.enter();
     host.inside = false;
     o.after = control().registers;
-    from_xsave(control().xsave, host.avx ? get<u64>(control().xsave, 512) : 3, o.after);
+    from_xsave(control().xsave, host.avx ? get<u64>(control().xsave, 512) : kX87Sse, o.after);
     o.after.rip = kLeave;
   } else {
     host.inside = false;

@@ -34,41 +34,34 @@ std::string short_forms(const std::vector<std::string>& forms) {
 
 std::string result_of(const Coverage& c) {
   if (c.different) return fmt::format("**{} differ**", c.different);
-  if (c.host_cases || c.unicorn_cases) return "agrees";
+  if (!c.cases.empty()) return "agrees";
   return c.note.empty() ? "not run" : c.note;
 }
 
 std::string oracle_of(const Coverage& c) {
-  if (c.host_cases && c.unicorn_cases) return "host, Unicorn";
-  return c.host_cases ? "host" : c.unicorn_cases ? "Unicorn" : "-";
+  unsigned rungs = 0;
+  for (const auto& [rung, cases] : c.cases) rungs |= rung;
+  return rungs ? names_of(rungs) : "-";
+}
+
+u64 cases_of(const Coverage& c) {
+  u64 sum = 0;
+  for (const auto& [rung, cases] : c.cases) sum += cases;
+  return sum;
 }
 
 std::string head(const RunResult& r, const RunOptions& o) {
   std::string s =
       "# The instruction set and its proof\n\n"
       "Written by `scripts/oracle` from the interpreter's table and its last long run; do not edit. How it works: "
-      "[test/oracle/README.md](../test/oracle/README.md). What the architecture leaves open: "
-      "[isa-policy.md](isa-policy.md).\n\n";
+      "[test/oracle/README.md](../test/oracle/README.md). What is not "
+      "compared, and why: [isa-policy.md](isa-policy.md). Everything else of the state is.\n\n";
   s += fmt::format("Seed {}, on {}.\n\n| rung | cases | unexplained differences | seconds |\n|---|---:|---:|---:|\n",
                    o.seed, r.host);
   for (const RungResult& rung : r.rungs)
     s += rung.skipped.empty()
              ? fmt::format("| {} | {} | {} | {:.0f} |\n", rung.name, rung.cases, rung.different, rung.seconds)
              : fmt::format("| {} | skipped: {} | | |\n", rung.name, rung.skipped);
-  return s;
-}
-
-std::string policy_lines() {
-  std::string s =
-      "\n## What is not compared\n\nThe whole table (test/oracle/harness/policy.cpp). Everything else of the state is.\n\n"
-      "| instructions | against | why |\n|---|---|---|\n";
-  for (const PolicyLine& l : policy()) {
-    std::string against;
-    for (const auto& [bit, name] : {std::pair{kHost, "host"}, {kKvm, "KVM"}, {kUnicorn, "Unicorn"}})
-      if (l.rungs & bit) against += (against.empty() ? "" : ", ") + std::string(name);
-    s += fmt::format("| {} | {} | {}{} |\n", std::string(l.ops) == "*" ? "all" : l.ops, against,
-                     l.parts & kEverything ? "not run: " : "", l.reason);
-  }
   return s;
 }
 
@@ -83,8 +76,7 @@ std::string isa_page(const RunResult& r, const RunOptions& o) {
             [](auto* a, auto* b) { return std::string(cpu::name_of(a->op)) < cpu::name_of(b->op); });
   for (const Coverage* c : sorted)
     s += fmt::format("| {} | {} | {} | {} | {} |\n", cpu::name_of(c->op), short_forms(c->forms), oracle_of(*c),
-                     c->host_cases + c->unicorn_cases, result_of(*c));
-  s += policy_lines();
+                     cases_of(*c), result_of(*c));
   if (r.decoders) {
     s += fmt::format(
         "\n## Decoders\n\nZydis and Capstone over {} encodings: {} agree in length and operands, {} are refused by "

@@ -33,7 +33,7 @@ bool in_page(u64 a, u64 page, u64 bytes) { return a - page < bytes; }
 
 }  // namespace
 
-sim::Settings every_feature(bool (*lacks)(Feature)) {
+sim::Settings every_feature(const std::function<bool(Feature)>& lacks) {
   std::string features;
   for (const FeatureBit& b : feature_table()) {
     if (b.feature == Feature::hypervisor || !b.implemented) continue;

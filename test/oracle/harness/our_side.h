@@ -3,6 +3,7 @@
 // both sides.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "cpu/decode.h"
@@ -11,7 +12,7 @@
 namespace nestwalk::oracle {
 
 /// Settings of a processor with everything that we implement, less the features that `lacks` says a peer has not.
-sim::Settings every_feature(bool (*lacks)(cpu::Feature));
+sim::Settings every_feature(const std::function<bool(cpu::Feature)>& lacks);
 
 /// Pages with rights, one to one; what is not listed faults.
 class PageRights final : public mmu::MmuModel {

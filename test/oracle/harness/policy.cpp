@@ -1,10 +1,15 @@
 #include "test/oracle/harness/policy.h"
 
-#include <cstring>
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <map>
 #include <sstream>
+#include <string_view>
 
 #include "cpu/decode.h"
+#include "cpu/undefined.h"
+#include "test/oracle/harness/our_side.h"
 
 namespace nestwalk::oracle {
 namespace {
@@ -12,92 +17,156 @@ namespace {
 using namespace cpu;
 
 constexpr u64 kCpazso = fl::arithmetic;
+constexpr u32 kDazFtz = 0x8040;  // of MXCSR
+
+constexpr const char* kGathers = "VGATHERDPS VGATHERDPD VGATHERQPS VGATHERQPD VPGATHERDD VPGATHERDQ VPGATHERQD VPGATHERQQ";
+constexpr const char* kMasked = "VMASKMOVPS VMASKMOVPD VPMASKMOVD VPMASKMOVQ";
+constexpr const char* kMaskedBytes = "MASKMOVQ MASKMOVDQU VMASKMOVDQU";
+constexpr const char* kStrings =
+    "MOVSB MOVSW MOVSD MOVSQ STOSB STOSW STOSD STOSQ LODSB LODSW LODSD LODSQ CMPSB CMPSW CMPSD CMPSQ SCASB SCASW SCASD "
+    "SCASQ";
+constexpr const char* kImages =
+    "FXSAVE FXSAVE64 FXRSTOR FXRSTOR64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64 XRSTOR XRSTOR64";
+constexpr const char* kFused =
+    "VFMADD132PD VFMADD132PS VFMADD132SD VFMADD132SS VFMADD213PD VFMADD213PS VFMADD213SD VFMADD213SS "
+    "VFMADD231PD VFMADD231PS VFMADD231SD VFMADD231SS VFMADDSUB132PD VFMADDSUB132PS VFMADDSUB213PD "
+    "VFMADDSUB213PS VFMADDSUB231PD VFMADDSUB231PS VFMSUB132PD VFMSUB132PS VFMSUB132SD VFMSUB132SS "
+    "VFMSUB213PD VFMSUB213PS VFMSUB213SD VFMSUB213SS VFMSUB231PD VFMSUB231PS VFMSUB231SD VFMSUB231SS "
+    "VFMSUBADD132PD VFMSUBADD132PS VFMSUBADD213PD VFMSUBADD213PS VFMSUBADD231PD VFMSUBADD231PS "
+    "VFNMADD132PD VFNMADD132PS VFNMADD132SD VFNMADD132SS VFNMADD213PD VFNMADD213PS VFNMADD213SD "
+    "VFNMADD213SS VFNMADD231PD VFNMADD231PS VFNMADD231SD VFNMADD231SS VFNMSUB132PD VFNMSUB132PS "
+    "VFNMSUB132SD VFNMSUB132SS VFNMSUB213PD VFNMSUB213PS VFNMSUB213SD VFNMSUB213SS VFNMSUB231PD "
+    "VFNMSUB231PS VFNMSUB231SD VFNMSUB231SS";
+constexpr unsigned kTcg = kUnicorn | kQemu, kPeers = kTcg | kBochs;
 
 constexpr PolicyLine kPolicy[] = {
     // clang-format off
     // ---- not run
-    {"SYSCALL SYSENTER", kHost, 0, kEverything, PolicyLine::always,
-     "enters the host's kernel; test/cpu, the guests and KVM have them"},
-    {"SGDT SIDT SLDT STR SMSW", kHost, 0, kEverything, PolicyLine::always,
-     "user-mode instruction prevention: Linux answers in the processor's stead"},
-    {"RDTSC RDTSCP", kEveryRung, 0, kRax | kRcx | kRdx, PolicyLine::always, "time is not the same on both sides"},
-    {"RDRAND RDSEED", kEveryRung, 0, kDestination, PolicyLine::always, "random numbers"},
-    {"RDPID", kEveryRung, 0, kDestination, PolicyLine::always, "the number of the processor that Linux happened to choose"},
-    {"CPUID", kEveryRung, 0, kEverything, PolicyLine::always,
-     "another processor; test/cpu/cpuid_test.cpp compares the leaves with real parts'"},
-    {"XGETBV", kEveryRung, 0, kRax | kRcx | kRdx, PolicyLine::always, "XCR0 of a processor with more state components"},
-    {"RDPKRU WRPKRU", kHost, 0, kEverything, PolicyLine::always,
-     "rights of the harness's own pages; test/oracle/*pku* and test/cpu have them"},
-    {"CLDEMOTE", kEveryRung, 0, kEverything, PolicyLine::always, "no processor model has the feature: its encoding is a NOP"},
+    {"kernel-entry", "SYSCALL SYSENTER", kEveryRung | kImage, 0, kEverything},
+    {"umip-answers", "SGDT SIDT SLDT STR SMSW", kHost, 0, kEverything},
+    {"own-rights", "RDPKRU WRPKRU", kHost, 0, kEverything},
+    {"identity", "CPUID", kEveryRung | kImage, 0, kEverything},
+    {"hint-nop", "CLDEMOTE", kEveryRung, 0, kEverything},
+    // ---- not the same by nature
+    {"time", "RDTSC RDTSCP", kEveryRung | kImage, 0, kRax | kRcx | kRdx},
+    {"random", "RDRAND RDSEED", kEveryRung | kImage, 0, kDestination},
+    {"identity", "RDPID", kEveryRung | kImage, 0, kDestination},
+    {"identity", "XGETBV", kEveryRung, 0, kRax | kRcx | kRdx},
+    {"table-places", "SGDT SIDT", kQemu | kBochs | kImage, 0, kMemoryPart},
     // ---- approximations
-    {"F2XM1 FYL2X FYL2XP1 FPATAN", kEveryRung, 0, kX87Codes, PolicyLine::always, "C0, C2 and C3 are undefined (SDM vol. 2)"},
-    {"F2XM1 FYL2X FYL2XP1 FPTAN FPATAN FSIN FCOS FSINCOS", kEveryRung, 0, kX87Last, PolicyLine::always,
-     "one unit in the last place, and what tells of its rounding (cpu/undefined.h: transcendentals)"},
-    {"RCPPS RCPSS RSQRTPS RSQRTSS VRCPPS VRCPSS VRSQRTPS VRSQRTSS", kEveryRung, 0, kReciprocal, PolicyLine::always,
-     "1.5 * 2^-12 relative error is allowed (cpu/undefined.h: reciprocals)"},
-    // ---- page faults of several accesses
-    {"FXSAVE FXSAVE64 FXRSTOR FXRSTOR64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64 XRSTOR XRSTOR64 FNSAVE FRSTOR FNSTENV "
-     "FLDENV IRET IRETD IRETQ RETF ENTER LEAVE JMPF CALLF LSS LFS LGS", kEveryRung, 0, kAddress, PolicyLine::on_fault,
-     "several accesses: which one faults first is the core's choice"},
-    {"CMPSB CMPSW CMPSD CMPSQ", kEveryRung, 0, kAddress, PolicyLine::on_fault, "two reads: which one faults first is the core's choice"},
-    {"CALLF", kEveryRung, 0, kWhichFault, PolicyLine::on_fault,
-     "a selector that is refused and a stack that faults have no order"},
-    {"FXRSTOR FXRSTOR64 XRSTOR XRSTOR64", kEveryRung, 0, kWhichFault, PolicyLine::on_fault,
-     "an image that is partly unmapped and partly invalid: #PF and #GP have no order"},
-    {"VGATHERDPS VGATHERDPD VGATHERQPS VGATHERQPD VPGATHERDD VPGATHERDQ VPGATHERQD VPGATHERQQ", kEveryRung, 0,
-     kVectors | kAddress, PolicyLine::on_fault, "elements are gathered in any order: which ones are there at a fault is the core's choice"},
-    {"MASKMOVQ MASKMOVDQU VMASKMOVDQU", kEveryRung, 0, kAddress, PolicyLine::on_fault,
-     "which byte faults first, and whether an all-zero mask faults, is the implementation's (SDM vol. 2, MASKMOVDQU)"},
-    {"FXSAVE FXSAVE64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kEveryRung, 0, kWhichFault, PolicyLine::on_fault,
-     "misaligned and not canonical through the stack segment: #GP and #SS have no order"},
-    {"XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kEveryRung, 0, kProbed, PolicyLine::on_fault,
-     "we probe the whole image before anything is written; cores touch only the parts that they write"},
-    {"VCVTPS2PH", kHost, 0, kMxcsrPart, PolicyLine::on_fault,
-     "PE beside an unmasked underflow of a denormal source: the host sets it though nothing was rounded"},
-    {"VMASKMOVPS VMASKMOVPD VPMASKMOVD VPMASKMOVQ", kEveryRung, 0, kAddress, PolicyLine::on_fault,
-     "which byte of an element that crosses a page is named is the core's choice"},
-    {"FBSTP FSTP", kHost, 0, kMemoryPart, PolicyLine::on_fault, "cores write the part before a page that faults; we write nothing"},
-    {"MOVSB MOVSW MOVSD MOVSQ STOSB STOSW STOSD STOSQ LODSB LODSW LODSD LODSQ CMPSB CMPSW CMPSD CMPSQ SCASB SCASW SCASD SCASQ",
-     kEveryRung, 0, kHighCounters, PolicyLine::on_fault,
-     "32-bit addresses and a fault at the first element: whether the high halves of RCX, RSI, RDI are cleared"},
-    {"MOVNTQ MASKMOVQ MOVD MOVQ", kHost, 0, kX87Part, PolicyLine::on_fault,
-     "cores make the transition from x87 to MMX before a store that then faults"},
+    {"x87-conditions", "F2XM1 FYL2X FYL2XP1 FPATAN", kEveryRung, 0, kX87Codes},
+    {"transcendentals", "F2XM1 FYL2X FYL2XP1 FPTAN FPATAN FSIN FCOS FSINCOS", kEveryRung, 0, kX87Last},
+    {"reciprocals", "RCPPS RCPSS RSQRTPS RSQRTSS VRCPPS VRCPSS VRSQRTPS VRSQRTSS", kEveryRung, 0, kReciprocal},
+    // ---- faults of several accesses
+    {"access-order", kImages, kEveryRung, 0, kAddress, When::fault},
+    {"access-order", "FNSAVE FRSTOR FNSTENV FLDENV IRET IRETD IRETQ RETF ENTER LEAVE JMPF CALLF LSS LFS LGS LES LDS", kEveryRung, 0, kAddress, When::fault},
+    {"access-order", "CMPSB CMPSW CMPSD CMPSQ", kEveryRung, 0, kAddress, When::fault},
+    {"fault-order", "CALLF FXRSTOR FXRSTOR64 XRSTOR XRSTOR64 FXSAVE FXSAVE64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kEveryRung, 0, kWhichFault, When::fault},
+    {"gather-order", kGathers, kEveryRung, 0, kVectors | kAddress, When::fault},
+    {"masked-bytes", kMaskedBytes, kEveryRung, 0, kAddress, When::fault},
+    {"masked-bytes", kMasked, kEveryRung, 0, kAddress, When::fault},
+    {"split-store", "FBSTP FSTP", kHost, 0, kMemoryPart, When::fault},
+    {"string-counters", kStrings, kEveryRung, 0, kHighCounters, When::fault},
+    {"mmx-fault", "MOVNTQ MASKMOVQ MOVD MOVQ", kHost, 0, kX87Part, When::fault},
     // ---- alignment checks
-    {"FXSAVE FXSAVE64 FXRSTOR FXRSTOR64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64 XRSTOR XRSTOR64", kEveryRung, 0,
-     kAlignment, PolicyLine::always, "a misaligned image raises #GP or #AC when alignment is checked (SDM vol. 2, FXSAVE)"},
-    {"VGATHERDPS VGATHERDPD VGATHERQPS VGATHERQPD VPGATHERDD VPGATHERDQ VPGATHERQD VPGATHERQQ VMASKMOVPS VMASKMOVPD VPMASKMOVD "
-     "VPMASKMOVQ MASKMOVQ MASKMOVDQU VMASKMOVDQU VCVTPH2PS VCVTPS2PH", kEveryRung, 0, kAlignment, PolicyLine::always,
-     "alignment checks of elements: the manual's exception classes leave them to the core (SDM vol. 2, tables 2-23, 2-25, 2-27)"},
-    {"FLD FSTP FBLD FBSTP FNSAVE FRSTOR FNSTENV FLDENV", kEveryRung, 0, kAlignment, PolicyLine::always,
-     "known defect: the alignment of 80-bit operands and x87 images is not checked as a whole (SDM vol. 3, 6.15)"},
+    {"alignment-images", kImages, kEveryRung, 0, kAlignment},
+    {"alignment-elements", kGathers, kEveryRung, 0, kAlignment},
+    {"alignment-elements", kMasked, kEveryRung, 0, kAlignment},
+    {"alignment-elements", kMaskedBytes, kEveryRung, 0, kAlignment},
+    {"alignment-elements", "VCVTPH2PS VCVTPS2PH", kEveryRung, 0, kAlignment},
 
-    // ---- Unicorn: CPL 0, no system tables, exceptions without details
-    {"*", kUnicorn, 0, kErrorCode | kAddress | kX87Part | kMxcsrPart | kVectors | kFlagImage | kSelectors, PolicyLine::always,
-     "what Unicorn does not show, or does not have"},
-    {"*", kUnicorn, 0, kFaults, PolicyLine::on_fault, "where we fault nothing is compared: QEMU checks neither limits nor alignment nor an illegal LOCK"},
-    {"IN OUT INSB INSW INSD OUTSB OUTSW OUTSD CLI STI HLT LGDT LIDT SGDT SIDT SLDT STR LLDT LTR LAR LSL VERR VERW SMSW LMSW CLTS "
-     "INVLPG INVPCID INVD WBINVD RDMSR WRMSR RDPMC SWAPGS XSETBV JMPF CALLF RETF IRET IRETD IRETQ INT INT1 INT3 INTO SYSCALL "
-     "SYSRET SYSENTER SYSEXIT CLAC STAC LES LDS LSS LFS LGS POPF POPFD POPFQ PUSHF PUSHFD PUSHFQ MONITOR MWAIT "
-     "RDFSBASE RDGSBASE WRFSBASE WRGSBASE RDPKRU WRPKRU UD0 UD1 UD2", kUnicorn, 0, kEverything, PolicyLine::always,
-     "privilege, descriptor tables or exceptions decide"},
-    {"XGETBV XSAVE XSAVEOPT XSAVEC XRSTOR FXSAVE FXRSTOR LDMXCSR STMXCSR FISTTP RDRAND RDSEED RDTSC RDTSCP RDPID", kUnicorn, 0, kEverything,
-     PolicyLine::always, "state that it does not show"},
-    {"NOP TEST EMMS", kUnicorn, 0, kEverything, PolicyLine::always,
-     "QEMU 5 raises #UD for register forms of 0F 0D and 0F 18, for TEST as F6 /1 and F7 /1 and without SSE; the host runs them as we do"},
-    {"RET", kUnicorn, 0, kEverything, PolicyLine::always, "QEMU 5 takes the immediate as signed (SDM vol. 2, RET: it is not)"},
-    {"NEG", kUnicorn, kCpazso, 0, PolicyLine::always, "QEMU 5 computes the flags of a locked NEG from the operand"},
-    {"BSF BSR TZCNT LZCNT", kUnicorn, 0, kEverything, PolicyLine::always, "Unicorn runs F3 0F BC as TZCNT whatever its CPUID says"},
-    {"PUSH POP MOV", kUnicorn, 0, kEverything, PolicyLine::always, "selectors of tables that it does not have"},
-    {"BSWAP", kUnicorn, 0, kEverything, PolicyLine::always, "16 bits are undefined (SDM vol. 2); we do as the host does"},
-    {"SHL SHR SAR ROL ROR RCL RCR SHLD SHRD", kUnicorn, fl::of | fl::af | fl::cf, 0, PolicyLine::always,
-     "OF for counts other than 1, AF, CF for counts past the width are undefined; we follow the host, QEMU 5 does not"},
-    {"MUL IMUL", kUnicorn, fl::sf | fl::zf | fl::af | fl::pf, 0, PolicyLine::always, "undefined flags (SDM vol. 2)"},
-    {"BT BTS BTR BTC", kUnicorn, fl::of | fl::sf | fl::af | fl::pf, 0, PolicyLine::always, "undefined flags (SDM vol. 2)"},
-    {"AAA AAS", kUnicorn, fl::of | fl::sf | fl::zf | fl::pf, 0, PolicyLine::always, "undefined flags (SDM vol. 2)"},
-    {"DAA DAS", kUnicorn, fl::of, 0, PolicyLine::always, "undefined flags (SDM vol. 2)"},
-    {"AAM AAD", kUnicorn, fl::of | fl::af | fl::cf, 0, PolicyLine::always, "undefined flags (SDM vol. 2)"},
-    // ---- undefined flags
-    {"DIV IDIV", kEveryRung, kCpazso, 0, PolicyLine::always, "all six flags are undefined and differ between cores (SDM vol. 2, DIV)"},
+    // ---- undefined flags and results, where others do otherwise
+    {"div-flags", "DIV IDIV", kEveryRung, kCpazso},
+    {"shift-of", "SHL SHR SAR ROL ROR RCL RCR SHLD SHRD", kPeers, fl::of | fl::af},
+    {"shift-cf", "SHL SHR SAR", kPeers, fl::cf},
+    {"shld-16", "SHLD SHRD", kPeers, fl::cf},
+    {"mul-flags", "MUL IMUL", kPeers, fl::sf | fl::zf | fl::af | fl::pf},
+    {"bt-flags", "BT BTS BTR BTC", kPeers, fl::of | fl::sf | fl::af | fl::pf},
+    {"scan-flags", "BSF BSR", kPeers, fl::cf | fl::of | fl::sf | fl::af | fl::pf},
+    {"scan-zero", "BSF BSR", kUnicorn, 0, kDestination},
+    {"count-flags", "LZCNT TZCNT", kPeers, fl::of | fl::sf | fl::af | fl::pf},
+    {"bmi-flags", "ANDN BLSI BLSMSK BLSR BZHI", kPeers, fl::af | fl::pf},
+    {"bextr-flags", "BEXTR", kPeers, fl::sf | fl::af | fl::pf},
+    {"bcd-flags", "AAA AAS", kPeers, fl::of | fl::sf | fl::zf | fl::pf},
+    {"bcd-flags", "DAA DAS", kPeers, fl::of},
+    {"bcd-flags", "AAM AAD", kPeers, fl::of | fl::af | fl::cf},
+    {"bswap-16", "BSWAP", kPeers, 0, kDestination},
+    {"lar-limit", "LAR", kPeers, 0, kDestination},
+    {"pause-rex", "PAUSE", kPeers, 0, kEverything},
+    {"string-flags", "CMPSB CMPSW CMPSD CMPSQ SCASB SCASW SCASD SCASQ", kQemu | kBochs, kCpazso, 0, When::rep_fault},
+    {"x87-pointers", "FNSAVE FNSTENV FXSAVE FXSAVE64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kTcg, 0, kMemoryPart},
+    {"xsave-init", "XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kQemu | kBochs, 0, kMemoryPart},
+
+    // ---- Unicorn
+    {"unicorn-view", "*", kUnicorn, 0, kErrorCode | kAddress | kFlagImage | kSelectors | kMxcsrPart | kX87Flags | kNans},
+    {"unicorn-faults", "*", kUnicorn, 0, kAnything, When::fault},
+    {"unicorn-view", "IN OUT INSB INSW INSD OUTSB OUTSW OUTSD CLI STI HLT LGDT LIDT SGDT SIDT SLDT STR LLDT LTR LAR LSL VERR VERW SMSW LMSW CLTS "
+     "INVLPG INVPCID INVD WBINVD RDMSR WRMSR RDPMC SWAPGS XSETBV JMPF CALLF RETF IRET IRETD IRETQ INT INT1 INT3 INTO "
+     "SYSRET SYSEXIT CLAC STAC LES LDS LSS LFS LGS POPF POPFD POPFQ PUSHF PUSHFD PUSHFQ MONITOR MWAIT "
+     "RDFSBASE RDGSBASE WRFSBASE WRGSBASE RDPKRU WRPKRU UD0 UD1 UD2 XGETBV XSAVE XSAVEOPT XSAVEC XRSTOR FXSAVE FXRSTOR "
+     "PUSH POP MOV", kUnicorn, 0, kEverything},
+    {"qemu-hints", "NOP TEST EMMS", kUnicorn, 0, kEverything},
+    {"qemu-return", "RET", kUnicorn, 0, kEverything},
+    {"unicorn-neg", "NEG", kUnicorn, kCpazso},
+    {"unicorn-predicates", "CMPPS CMPPD CMPSS CMPSD_XMM", kUnicorn, 0, kRefused},
+    {"unicorn-bits", "BZHI PDEP PEXT BEXTR", kUnicorn, 0, kEverything},
+    {"unicorn-exchange", "CMPXCHG", kUnicorn, 0, kRax | kDestination},
+
+    // ---- QEMU
+    {"qemu-resume", "*", kQemu, 0, kResume, When::fault},
+    {"qemu-traps", "*", kQemu, 0, kAnything, When::no_trap},
+    {"qemu-traps", "*", kQemu, 0, kMxcsrPart},
+    {"qemu-nans", "*", kTcg, 0, kNans},
+    {"qemu-denormals", "*", kTcg, 0, kVectors, When::denormals},
+    {"qemu-denormals", "RCPPS RCPSS RSQRTPS RSQRTSS VRCPPS VRCPSS VRSQRTPS VRSQRTSS", kTcg, 0, kVectors},
+    {"qemu-x87", "*", kTcg, 0, kX87Flags},
+    {"qemu-x87", "*", kTcg, 0, kAnything, When::loose_x87},
+    {"qemu-x87", "FSIN FCOS FSINCOS FPTAN", kTcg, 0, kX87Part},
+    {"qemu-x87", "FCOMI FCOMIP FUCOMI FUCOMIP", kTcg, fl::of | fl::sf | fl::af},
+    {"x87-conditions", "FINCSTP FDECSTP FFREE FFREEP FSTP FST FLD FXCH FXTRACT FABS FCHS", kTcg, 0, kX87Codes},
+    {"qemu-mmx", "*", kTcg, 0, kMmxExponent},
+    {"qemu-mmx", "*", kTcg, 0, kAnything, When::mmx_rex},
+    {"qemu-mmx", "CVTPI2PS CVTPI2PD", kTcg, 0, kX87Part},
+    {"qemu-lock", "*", kQemu, 0, kAnything, When::lock},
+    {"qemu-update", "*", kQemu, 0, kWriteBit, When::fault},
+    {"qemu-order", "*", kQemu, 0, kWhichFault, When::undefined},
+    {"qemu-order", "*", kQemu, 0, kWhichFault, When::protection},
+    {"qemu-segments", "*", kTcg, 0, kAnything, When::segment},
+    {"qemu-checks", "LDMXCSR VLDMXCSR FXRSTOR FXRSTOR64 XRSTOR XRSTOR64 WRFSBASE WRGSBASE VMASKMOVDQU MASKMOVDQU", kTcg, 0, kAnything, When::protection},
+    {"qemu-far-pointers", "JMPF CALLF LSS LFS LGS", kQemu, 0, kAnything, When::wide},
+    {"qemu-interrupt", "INT", kQemu, 0, kErrorCode, When::fault},
+    {"qemu-interrupt", "INT1", kQemu, 0, kEverything},
+    {"qemu-return", "RET RETF", kQemu, 0, kStackPointer},
+    {"qemu-enter", "ENTER", kQemu, 0, kAnything, When::fault},
+    {"qemu-flush", "CLFLUSH CLFLUSHOPT CLWB", kQemu, 0, kAnything, When::fault},
+    {"qemu-hints", "NOP TEST", kQemu, 0, kEverything},
+    {"qemu-gathers", kGathers, kQemu, 0, kEverything},
+    {"qemu-wide-reads", "*", kTcg, 0, kTheirFault},
+    {"split-store", "*", kQemu, 0, kMemoryPart, When::fault},
+    {"qemu-adx", "ADCX ADOX BLSI", kTcg, 0, kEverything},
+    {"qemu-selector", "VBLENDVPS VBLENDVPD VPBLENDVB", kQemu, 0, kVectors, When::narrow},
+    {"qemu-immediate", "SHLD SHRD RORX", kTcg, 0, kAnything, When::absolute},
+    {"qemu-lengths", "PCMPESTRI PCMPESTRM VPCMPESTRI VPCMPESTRM", kTcg, 0, kAnything, When::wide},
+    {"qemu-vif", "PUSHF PUSHFD PUSHFQ", kQemu, 0, kMemoryPart},
+    {"masked-bytes", "VMASKMOVDQU MASKMOVDQU", kQemu, 0, kAnything, When::fault},
+    {"access-order", "PUSHA PUSHAD", kQemu, 0, kAddress, When::fault},
+    {"qemu-x87", "F2XM1 FPREM FPREM1 FRNDINT", kTcg, 0, kX87Part},
+    {"qemu-selector", "VZEROALL VZEROUPPER", kQemu, 0, kVectors, When::narrow},
+    {"qemu-bits", "BT BTS BTR BTC", kTcg, 0, kAnything, When::narrow},
+    {"push-selector", "PUSH", kTcg, 0, kMemoryPart, When::narrow},
+
+    // ---- Bochs
+    {"bochs-66", "ENTER LEAVE IRETD", kBochs, 0, kEverything},
+    {"bochs-sha", "SHA1RNDS4", kBochs, 0, kVectors},
+    {"bochs-x87", "FCOMI FCOMIP FUCOMI FUCOMIP", kBochs, 0, kC1},
+    {"bochs-x87", "FSTPNCE", kBochs, 0, kEverything},
+    {"bochs-x87", "FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1", kBochs, 0, kX87Part},
+    {"bochs-adx", "ADOX", kBochs, fl::of},
+    {"bochs-fma", kFused, kBochs, 0, kMxcsrPart},
+    {"split-store", "FBSTP FSTP FNSTENV FNSAVE", kBochs, 0, kMemoryPart, When::fault},
+    {"access-order", "FBLD FLD FBSTP FSTP", kQemu | kBochs, 0, kAddress, When::fault},
+    {"limit-wrap", "*", kBochs, 0, kWhichFault, When::segment},
+    {"arpl-write", "ARPL", kPeers, 0, kWriteBit, When::fault},
     // clang-format on
 };
 
@@ -115,6 +184,7 @@ struct Index {
   Index() {
     const Names names;
     for (const PolicyLine& line : kPolicy) {
+      if (!cpu::is_policy(line.row)) unknown.push_back(line.row);
       std::istringstream in(line.ops);
       for (std::string name; in >> name;) {
         if (name == "*") {
@@ -133,6 +203,68 @@ const Index& index() {
   return i;
 }
 
+const Cpuid& every_cpuid() {
+  static sim::Settings settings = every_feature([](Feature) { return false; });
+  static const Cpuid cpuid(settings, 1'000'000'000);
+  return cpuid;
+}
+
+bool has_wide_memory(const Insn& i) {
+  for (unsigned n = 0; n < 4; ++n)
+    if (i.kind[n] == Operand::mem && i.size[n] == 16) return true;
+  return false;
+}
+
+/// The x87 state is such that QEMU does the same: nothing unmasked, pending, empty or invalid.
+bool is_plain_x87(const Case& c, const Outcome& ours) {
+  constexpr u16 kInvalid = 1, kMasks = 0x3f;
+  return (c.before.fcw & kMasks) == kMasks && c.before.tags == 0xff && !((c.before.fsw | ours.after.fsw) & kInvalid);
+}
+
+/// A REX prefix with any of these bits.
+bool has_rex(const Case& c, unsigned bits) {
+  if (c.mode != Mode::k64) return false;
+  for (unsigned n = 0; n + 1 < c.length; ++n) {
+    const u8 b = c.code[n];
+    if ((b & 0xf0) == 0x40) return b & bits;
+    if (b == 0x0f) return false;
+  }
+  return false;
+}
+
+/// A case touches x87 state: it is not at rest before, or not the same after.
+bool has_x87(const Case& c, const Outcome& ours) {
+  return c.before.tags || c.before.fsw || ours.after.tags || ours.after.fsw != c.before.fsw;
+}
+
+bool is_about(const PolicyLine& l, const Case& c, const Outcome& ours) {
+  Insn i;
+  const auto decode = [&] {
+    return decode_insn(c.code.data(), c.length, code_size(c.mode), kCode, every_cpuid(), i) == Decoded::ok;
+  };
+  switch (l.when) {
+    case When::always: return true;
+    case When::fault: return ours.vector >= 0;
+    case When::undefined: return ours.vector == ex::ud;
+    case When::protection: return ours.vector == ex::gp || ours.vector == ex::ss;
+    case When::narrow: return c.mode != Mode::k64;
+    case When::segment: return c.mode != Mode::k64 && (ours.vector == ex::gp || ours.vector == ex::ss);
+    case When::wide: return decode() && i.width == 8;
+    case When::absolute: return decode() && i.base == kZero && i.index == kZero;
+    case When::denormals: return c.before.mxcsr & kDazFtz;
+    case When::mmx_rex: return has_x87(c, ours) && has_rex(c, 5);
+    case When::lock:
+      return ours.vector == ex::ud &&
+             std::find(c.code.begin(), c.code.begin() + c.length, 0xf0) != c.code.begin() + c.length;
+    case When::loose_x87: return has_x87(c, ours) && !is_plain_x87(c, ours);
+    case When::rep_fault: return ours.vector == ex::pf;
+    case When::no_trap:
+      if (ours.vector == ex::ac || ours.vector == ex::xm || ours.vector == ex::mf) return true;
+      return (ours.vector == ex::gp || ours.vector == ex::ss) && decode() && !i.has(Insn::kVex) && has_wide_memory(i);
+  }
+  return false;
+}
+
 }  // namespace
 
 std::span<const PolicyLine> policy() { return kPolicy; }
@@ -140,13 +272,12 @@ std::span<const PolicyLine> policy() { return kPolicy; }
 Ignored ignored(const Case& c, Rung rung, const Outcome& ours) {
   Ignored all;
   for (const PolicyLine* l : index().lines[static_cast<unsigned>(c.op)]) {
-    if (!(l->rungs & rung)) continue;
-    if (l->when == PolicyLine::on_fault && ours.vector < 0) continue;
+    if (!(l->rungs & rung) || !is_about(*l, c, ours)) continue;
     all.flags |= l->flags;
     all.parts |= l->parts;
   }
-  all.probed = (all.parts & kProbed) && ours.vector == ex::pf;
-  all.faults = all.parts & kFaults;
+  all.anything = all.parts & kAnything;
+  all.kernel_hidden = rung == kHost;
   all.may_die = rung == kUnicorn;
   all.either_fault = all.parts & kWhichFault;
   all.alignment = (all.parts & kAlignment) && (c.before.rflags & fl::ac);
@@ -155,10 +286,32 @@ Ignored ignored(const Case& c, Rung rung, const Outcome& ours) {
 
 const char* exception_of(Op op, Rung rung) {
   for (const PolicyLine* l : index().lines[static_cast<unsigned>(op)])
-    if ((l->rungs & rung) && (l->parts & kEverything)) return l->reason;
+    if ((l->rungs & rung) && (l->parts & kEverything)) return cpu::policy(l->row).why;
   return nullptr;
 }
 
 std::vector<std::string> unknown_names() { return index().unknown; }
+
+std::string names_of(unsigned rungs) {
+  static constexpr std::pair<Rung, const char*> names[] = {{kHost, "host"}, {kKvm, "KVM"},     {kUnicorn, "Unicorn"},
+                                                           {kQemu, "QEMU"}, {kBochs, "Bochs"}, {kImage, "own image"}};
+  std::string s;
+  for (const auto& [rung, name] : names)
+    if (rungs & rung) s += (s.empty() ? "" : ", ") + std::string(name);
+  return s;
+}
+
+std::string whole_policy_page() {
+  return cpu::policy_page([](const cpu::Policy& row) {
+    std::string s;
+    for (const PolicyLine& l : kPolicy) {
+      if (std::string_view(l.row) != row.id) continue;
+      const char* how = l.parts & kEverything ? " not run" : l.when == When::always ? "" : " in some cases";
+      s += fmt::format("{}{}: {}{}", s.empty() ? "" : "; ", names_of(l.rungs),
+                       std::string_view(l.ops) == "*" ? "all" : l.ops, how);
+    }
+    return s;
+  });
+}
 
 }  // namespace nestwalk::oracle

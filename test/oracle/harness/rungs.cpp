@@ -6,7 +6,9 @@
 
 #include "cpu/decode.h"
 #include "cpu/features.h"
+#include "test/oracle/harness/asked_features.h"
 #include "test/oracle/harness/host_side.h"
+#include "test/oracle/harness/image_side.h"
 #include "test/oracle/harness/system_machine.h"
 #include "test/oracle/harness/unicorn_side.h"
 
@@ -27,6 +29,9 @@ class Run {
     host();
     kvm();
     unicorn();
+    image("image", "nestwalk", kImage);
+    image("qemu", "qemu", kQemu);
+    image("bochs", "bochs", kBochs);
     decoders();
     coverage();
     return std::move(result_);
@@ -35,13 +40,13 @@ class Run {
  private:
   bool wanted(const char* rung) const { return options_.only.empty() || options_.only == rung; }
 
-  std::function<void(const Progress&)> progress(const char* rung) const {
+  std::function<void(const Progress&)> progress(const std::string& rung) const {
     return [this, rung](const Progress& p) {
-      if (options_.progress) options_.progress(rung, p.done, p.total, p.different);
+      if (options_.progress) options_.progress(rung.c_str(), p.done, p.total, p.different);
     };
   }
 
-  void campaign(const char* name, const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u64 cases) {
+  void campaign(const std::string& name, const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u64 cases) {
     Campaign c(atlas, ours, theirs, rung, options_.seed);
     if (!options_.ops.empty()) {
       std::vector<Op> ops;
@@ -49,12 +54,14 @@ class Run {
         if (std::find(c.ops().begin(), c.ops().end(), op) != c.ops().end()) ops.push_back(op);
       c.restrict_to(ops);
     }
+    if (options_.large) c.leave_large();
     RungResult r;
     r.name = name;
+    r.rung = rung;
     if (c.ops().empty()) {
       r.skipped = "none of the chosen instructions runs there";
     } else {
-      r.campaign = c.run(options_.first, cases, progress(name));
+      r.campaign = c.run(options_.first, std::max<u64>(cases, 1), progress(name));
       r.cases = r.campaign->cases;
       r.seconds = r.campaign->seconds;
       for (const Tally& t : r.campaign->by_op) r.different += t.different;
@@ -79,17 +86,36 @@ class Run {
     campaign("host", atlas, ours, *host, kHost, options_.cases);
   }
 
-  /// 32-bit mode, which the host oracle does not reach.
+  /// 64-bit mode, and 32-bit mode, which the host oracle does not reach.
+  static constexpr std::pair<Mode, const char*> kModes[] = {{Mode::k64, ", 64-bit"}, {Mode::k32, ", 32-bit"}};
+
   void unicorn() {
     if (!wanted("unicorn")) return;
-    constexpr Mode mode = Mode::k32;
-    const char* name = "unicorn";
+    for (const auto& [mode, suffix] : kModes) {
+      std::string missing;
+      const auto theirs = make_unicorn(mode, missing);
+      if (!theirs) return skip("unicorn", missing);
+      AskedFeatures features;
+      std::vector<Outcome> answers(features.cases().size());
+      theirs->run(features.cases(), answers);
+      features.take(answers);
+      OurSide ours(every_feature([&](cpu::Feature f) { return features.lacks(f); }));
+      const Atlas atlas(mode, ours.cpuid());
+      campaign(std::string("unicorn") + suffix, atlas, ours, *theirs, kUnicorn, options_.cases / 20);
+    }
+  }
+
+  /// Emulated PCs. Where all of what we have is there, it is compared; Bochs takes seconds to boot and gets fewer cases.
+  void image(const char* name, const char* engine, Rung rung) {
+    if (!wanted(name)) return;
     std::string missing;
-    const auto theirs = make_unicorn(mode, missing);
+    const auto theirs = make_image_side(engine, missing);
     if (!theirs) return skip(name, missing);
-    OurSide ours(every_feature(unicorn_lacks));
-    const Atlas atlas(mode, ours.cpuid());
-    campaign(name, atlas, ours, *theirs, kUnicorn, std::max<u64>(options_.cases / 16, 1));
+    OurSide ours(every_feature([&](cpu::Feature f) { return theirs->lacks(f); }));
+    for (const auto& [mode, suffix] : kModes) {
+      const Atlas atlas(mode, ours.cpuid());
+      campaign(std::string(name) + suffix, atlas, ours, *theirs, rung, options_.cases / (rung == kQemu ? 20 : 40));
+    }
   }
 
   void kvm() {
@@ -139,36 +165,36 @@ class Run {
 
   // ---- coverage ---------------------------------------------------------------------------------------------------------
 
-  const RungResult* rung(const std::string& name) const {
-    for (const RungResult& r : result_.rungs)
-      if (r.name == name && r.campaign) return &r;
-    return nullptr;
-  }
-  static u64 cases_of(const RungResult* r, unsigned op) { return r ? r->campaign->by_op[op].cases : 0; }
-  static u64 different_of(const RungResult* r, unsigned op) { return r ? r->campaign->by_op[op].different : 0; }
-
   void coverage() {
     OurSide ours(every_feature(lacks_nothing));
     const Atlas wide(Mode::k64, ours.cpuid()), narrow(Mode::k32, ours.cpuid());
-    const RungResult *host = rung("host"), *second = rung("unicorn");
+    bool on_host = false;
+    for (const RungResult& r : result_.rungs) on_host |= r.rung == kHost && r.campaign;
     for (unsigned n = 0; n < kOps; ++n) {
       Coverage c;
       c.op = static_cast<Op>(n);
       const Atlas& atlas = wide.forms_of(c.op).empty() ? narrow : wide;
       for (const u32 f : atlas.forms_of(c.op)) c.forms.push_back(atlas.forms()[f].name);
-      c.host_cases = cases_of(host, n);
-      c.unicorn_cases = cases_of(second, n);
-      c.different = different_of(host, n) + different_of(second, n);
+      for (const RungResult& r : result_.rungs)
+        if (r.campaign) count(c, r.rung, r.campaign->by_op[n]);
       if (const char* reason = exception_of(c.op, kHost))
         c.note = reason;
       else if (wide.forms_of(c.op).empty() && !c.forms.empty())
         c.note = "not in 64-bit mode";
       else if (c.forms.empty())
         c.missing = true;
-      else if (host && !c.host_cases && options_.ops.empty())
+      else if (on_host && !c.ran_on(kHost) && options_.ops.empty())
         host_gap(c);
       result_.coverage.push_back(std::move(c));
     }
+  }
+  static void count(Coverage& c, Rung rung, const Tally& t) {
+    c.different += t.different;
+    if (!t.cases) return;
+    if (c.ran_on(rung))
+      c.cases.back().second += t.cases;
+    else
+      c.cases.emplace_back(rung, t.cases);
   }
   /// No case although there are forms: the host's processor lacks the feature, or the run was shorter than the table.
   void host_gap(Coverage& c) const {
@@ -185,6 +211,11 @@ class Run {
 };
 
 }  // namespace
+
+std::span<const char* const> rung_names() {
+  static constexpr const char* names[] = {"host", "kvm", "unicorn", "image", "qemu", "bochs", "decoders"};
+  return names;
+}
 
 RunResult run_rungs(const RunOptions& options) { return Run(options).run(); }
 

@@ -2,6 +2,7 @@
 // (scripts/oracle) and the tests run the same.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "test/oracle/harness/campaign.h"
@@ -12,14 +13,16 @@ namespace nestwalk::oracle {
 struct RunOptions {
   u64 cases = 100000;  ///< against the host; the other rungs get their share of it
   u64 seed = 1, first = 0;
-  std::string only;          ///< host, kvm, unicorn, decoders; empty: all
+  std::string only;          ///< one of rung_names(); empty: all
   std::vector<cpu::Op> ops;  ///< empty: the whole table
+  bool large = false;        ///< differences are shown as they are drawn, which is quick
   bool force_kvm = false;    ///< even where the self-test says that no real processor is behind it
   std::function<void(const char* rung, u64 done, u64 total, u64 different)> progress;
 };
 
 struct RungResult {
-  std::string name;
+  std::string name;     ///< as in rung_names(), with the mode where there are several
+  Rung rung = kHost;    ///< of a campaign
   std::string skipped;  ///< empty: it ran
   u64 cases = 0, different = 0;
   double seconds = 0;
@@ -31,7 +34,11 @@ struct RungResult {
 struct Coverage {
   cpu::Op op;
   std::vector<std::string> forms;
-  u64 host_cases = 0, unicorn_cases = 0, different = 0;
+  std::vector<std::pair<Rung, u64>> cases;  ///< of the rungs where some ran
+  u64 different = 0;
+  bool ran_on(Rung rung) const {
+    return std::any_of(cases.begin(), cases.end(), [&](const auto& c) { return c.first == rung; });
+  }
   std::string note;      ///< why no case ran on the host, where none did
   bool missing = false;  ///< and no reason is known: the harness is at fault
 };
@@ -46,6 +53,8 @@ struct RunResult {
   std::vector<std::string> failures() const;
 };
 
+/// host, kvm, unicorn, qemu, bochs, image, decoders.
+std::span<const char* const> rung_names();
 RunResult run_rungs(const RunOptions& options);
 
 /// docs/isa.md.

@@ -2,8 +2,6 @@
 
 namespace nestwalk::oracle {
 
-bool unicorn_lacks(cpu::Feature) { return false; }
-
 std::unique_ptr<Side> make_unicorn(Mode, std::string& missing) {
   missing = "built without Unicorn (Debian package libunicorn-dev)";
   return nullptr;

@@ -12,8 +12,6 @@
 namespace nestwalk::oracle {
 namespace {
 
-using cpu::Feature;
-
 constexpr int kGpr64[16] = {UC_X86_REG_RAX, UC_X86_REG_RCX, UC_X86_REG_RDX, UC_X86_REG_RBX, UC_X86_REG_RSP, UC_X86_REG_RBP,
                             UC_X86_REG_RSI, UC_X86_REG_RDI, UC_X86_REG_R8,  UC_X86_REG_R9,  UC_X86_REG_R10, UC_X86_REG_R11,
                             UC_X86_REG_R12, UC_X86_REG_R13, UC_X86_REG_R14, UC_X86_REG_R15};
@@ -115,6 +113,13 @@ class UnicornSide {
       put<u64>(UC_X86_REG_GS_BASE, r.gs_base);
     }
     put<u32>(UC_X86_REG_MXCSR, r.mxcsr);
+    put<u16>(UC_X86_REG_FPCW, r.fcw);
+    put<u16>(UC_X86_REG_FPSW, r.fsw);
+    u16 tags = 0;
+    for (unsigned n = 0; n < 8; ++n)
+      if (!((r.tags >> n) & 1)) tags = static_cast<u16>(tags | 3 << (2 * n));
+    put<u16>(UC_X86_REG_FPTAG, tags);
+    for (unsigned n = 0; n < 8; ++n) put<Registers::Extended>(register_of(r, n), r.st[n]);
     for (unsigned n = 0; n < (wide_ ? 16u : 8u); ++n)
       put<cpu::V128>(UC_X86_REG_XMM0 + static_cast<int>(n), {{r.ymm[n].q[0], r.ymm[n].q[1]}});
   }
@@ -126,10 +131,22 @@ class UnicornSide {
     r.rip = wide_ ? get<u64>(UC_X86_REG_RIP) : static_cast<u32>(get<u64>(UC_X86_REG_EIP));
     r.rflags = static_cast<u32>(get<u64>(UC_X86_REG_EFLAGS));
     r.mxcsr = get<u32>(UC_X86_REG_MXCSR);
+    r.fcw = get<u16>(UC_X86_REG_FPCW);
+    r.fsw = get<u16>(UC_X86_REG_FPSW);
+    const u16 tags = get<u16>(UC_X86_REG_FPTAG);
+    r.tags = 0;
+    for (unsigned n = 0; n < 8; ++n)
+      if (((tags >> (2 * n)) & 3) != 3) r.tags = static_cast<u8>(r.tags | 1 << n);
+    for (unsigned n = 0; n < 8; ++n) r.st[n] = get<Registers::Extended>(register_of(r, n));
     for (unsigned n = 0; n < (wide_ ? 16u : 8u); ++n) {
       const auto x = get<cpu::V128>(UC_X86_REG_XMM0 + static_cast<int>(n));
       r.ymm[n].q[0] = x.q[0], r.ymm[n].q[1] = x.q[1];
     }
+  }
+
+  /// ST(n) is a physical register for Unicorn.
+  static int register_of(const Registers& r, unsigned n) {
+    return UC_X86_REG_FP0 + static_cast<int>(((r.fsw >> 11) + n) & 7);
   }
 
   static constexpr int kSomeException = 31;  ///< it stopped and does not say why
@@ -143,34 +160,6 @@ class UnicornSide {
 };
 
 }  // namespace
-
-bool unicorn_lacks(Feature f) {
-  switch (f) {  // what its 32-bit processor does not do
-    case Feature::popcnt:
-    case Feature::movbe:
-    case Feature::sse42:
-    case Feature::bmi1:
-    case Feature::bmi2:
-    case Feature::lzcnt:
-    case Feature::avx:
-    case Feature::avx2:
-    case Feature::fma:
-    case Feature::f16c:
-    case Feature::sha:
-    case Feature::adx:
-    case Feature::pku:
-    case Feature::rdpid:
-    case Feature::sse4a:
-    case Feature::clwb:
-    case Feature::clflushopt:
-    case Feature::rdseed:
-    case Feature::xsaves:
-    case Feature::xsavec:
-    case Feature::prefetchw:
-    case Feature::umip: return true;
-    default: return false;
-  }
-}
 
 std::unique_ptr<Side> make_unicorn(Mode mode, std::string& missing) {
   auto engine = std::make_shared<std::unique_ptr<UnicornSide>>();

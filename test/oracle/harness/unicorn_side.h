@@ -6,9 +6,6 @@
 
 namespace nestwalk::oracle {
 
-/// Whether Unicorn's processor lacks a feature of our table.
-bool unicorn_lacks(cpu::Feature feature);
-
 /// nullptr where it is absent, with the reason in `missing`.
 std::unique_ptr<Side> make_unicorn(Mode mode, std::string& missing);
 

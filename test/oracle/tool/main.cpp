@@ -71,13 +71,13 @@ int main(int argc, char** argv) {
       "Usage: oracle [OPTION]...\nCompares the interpreter with real processors, other emulators and other "
       "decoders.\nOptions");
   usage.add_options()("help,h", "this text")("cases", po::value(&o.cases)->default_value(100000),
-                                             "cases against the host and the decoders; Unicorn gets a 16th, KVM a 100th")(
+                                             "cases against the host and the decoders; the others get their share")(
       "seed", po::value(&o.seed)->default_value(1), "of the stream of cases")(
-      "first", po::value(&o.first)->default_value(0), "number of the first case")("only", po::value(&o.only),
-                                                                                  "host, kvm, unicorn or decoders")(
+      "first", po::value(&o.first)->default_value(0), "number of the first case")("only", po::value(&o.only), "one rung")(
       "ops", po::value(&ops), "only these instructions, as the table names them: ADD,SHLD")(
-      "page", po::value(&page), "write docs/isa.md there")("force-kvm", po::bool_switch(&o.force_kvm),
-                                                           "KVM even where its self-test fails");
+      "page", po::value(&page), "write docs/isa.md there")("large", po::bool_switch(&o.large),
+                                                           "show differences as they are drawn, not made small")(
+      "force-kvm", po::bool_switch(&o.force_kvm), "KVM even where its self-test fails");
   try {
     po::variables_map given;
     po::store(po::parse_command_line(argc, argv, usage), given);
@@ -86,8 +86,9 @@ int main(int argc, char** argv) {
       std::cout << usage;
       return 0;
     }
-    if (!o.only.empty() && o.only != "host" && o.only != "kvm" && o.only != "unicorn" && o.only != "decoders")
-      throw std::invalid_argument("--only: '" + o.only + "' is none of host, kvm, unicorn, decoders");
+    const auto names = rung_names();
+    if (!o.only.empty() && std::find(names.begin(), names.end(), o.only) == names.end())
+      throw std::invalid_argument(fmt::format("--only: '{}' is none of {}", o.only, fmt::join(names, ", ")));
     std::istringstream list(ops);
     for (std::string name; std::getline(list, name, ',');) o.ops.push_back(op_of(name));
   } catch (const std::exception& e) {

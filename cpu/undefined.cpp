@@ -67,7 +67,7 @@ constexpr Policy kPolicies[] = {
     {"fault-order", "CALL far; FXSAVE, FXRSTOR, XSAVE, XRSTOR", "which of two faults is raised: a refused selector or a stack that is not there; #PF, #GP or #SS for an image that is misplaced and invalid", "checks of the address first", "SDM vol. 3, table 6-2, leaves it to the processor", ""},
     {"gather-order", "gathers", "which elements are loaded when one faults (SDM vol. 2, VPGATHERDD)", "from the lowest element on", "any order is allowed", ""},
     {"masked-bytes", "MASKMOVQ, MASKMOVDQU, VMASKMOV, VPMASKMOV", "which byte is named in CR2, and whether an all-zero mask faults (SDM vol. 2, MASKMOVDQU)", "the first byte that is written; nothing without one", "each core has its own order", ""},
-    {"split-store", "FSTP m80, FBSTP", "what is written before a page that faults", "nothing", "cores write the part before it", ""},
+    {"split-store", "FSTP m80, FBSTP, x87 images, vector stores", "what is written or loaded before a page that faults", "nothing", "cores, QEMU and Bochs write or load the part before it", ""},
     {"string-counters", "string instructions with 32-bit addresses", "bits 63:32 of RCX, RSI and RDI after a fault at the first element", "unchanged", "some cores clear them", ""},
     {"string-flags", "REP CMPS, REP SCAS", "flags when an element faults", "as before the instruction (SDM vol. 2, REP)", "QEMU and Bochs show those of the last element compared", ""},
     {"alignment-images", "FXSAVE, FXRSTOR, XSAVE, XRSTOR", "#GP or #AC for a misaligned image while alignment is checked (SDM vol. 2, FXSAVE)", "#GP", "left to the processor", ""},
@@ -98,7 +98,7 @@ constexpr Policy kPolicies[] = {
     {"qemu-resume", "faults", "-", "RF set in the frame (SDM vol. 3, 17.3.1.1)", "QEMU leaves RF clear", ""},
     {"qemu-traps", "#AC, #XM, #MF; #GP for misaligned vector operands", "-", "raised", "QEMU checks no alignment, raises no vector floating-point exception and is lax with the flags that tell of them", ""},
     {"qemu-x87", "x87 instructions", "-", "as the host", "QEMU detects no stack fault and delivers few exceptions; compared are cases with everything masked and valid, without exception flags and C1", ""},
-    {"qemu-mmx", "MMX instructions", "-", "bits 79:64 become ones (SDM vol. 1, 9.6.2)", "QEMU leaves them", ""},
+    {"qemu-mmx", "MMX instructions", "-", "bits 79:64 become ones (SDM vol. 1, 9.6.2); REX.R and REX.B are ignored", "QEMU leaves the upper bits; with REX it writes behind its registers, which spoils what follows, so such cases are not run", ""},
     {"qemu-lock", "LOCK where it is illegal", "-", "#UD", "QEMU does not look", ""},
     {"qemu-update", "read-modify-write of a page that is not there", "-", "W in the error code", "QEMU reads first", ""},
     {"qemu-order", "privileged instructions that do not exist, and the like", "-", "as the host", "QEMU checks in another order", ""},
@@ -122,7 +122,8 @@ constexpr Policy kPolicies[] = {
     {"qemu-adx", "ADCX, ADOX, BLSI", "-", "as the host", "QEMU 7.2 leaves wrong flags (mended in 8)", ""},
     {"bochs-66", "ENTER and LEAVE with 66, IRET of 32 bits in 64-bit mode", "-", "as the host", "Bochs takes the operand size for 64 bits, and no stack from IRET's frame", ""},
     {"bochs-sha", "SHA1RNDS4", "-", "FIPS 180-4", "Bochs 2.7 has the words in another order", ""},
-    {"bochs-x87", "FCOMI and its kin; FSTPNCE; FSIN, FCOS, FSINCOS, FPTAN", "C1; empty registers; last bits", "as the host; within one unit in the last place", "Bochs clears C1, raises stack faults, and errs by several units", ""},
+    {"bochs-x87", "FCOMI and its kin, FLD; FSTPNCE; FSIN, FCOS, FSINCOS, FPTAN", "C1; empty registers; last bits", "as the host; within one unit in the last place", "Bochs sets C1 otherwise, raises stack faults, and errs by several units", ""},
+    {"bochs-alignment", "SGDT, SIDT, x87 images with EFLAGS.AC", "-", "as a whole; a fault leaves x87 alone", "Bochs checks each piece, and has loaded or initialised x87 by then", ""},
     {"bochs-adx", "ADOX", "-", "as the host", "Bochs 2.7 computes OF of the sum", ""},
     // clang-format on
 };

@@ -60,7 +60,7 @@ constexpr PolicyLine kPolicy[] = {
     // ---- faults of several accesses
     {"access-order", kImages, kEveryRung, 0, kAddress, When::fault},
     {"access-order", "FNSAVE FRSTOR FNSTENV FLDENV IRET IRETD IRETQ RETF ENTER LEAVE JMPF CALLF LSS LFS LGS LES LDS", kEveryRung, 0, kAddress, When::fault},
-    {"access-order", "CMPSB CMPSW CMPSD CMPSQ", kEveryRung, 0, kAddress, When::fault},
+    {"access-order", "CMPSB CMPSW CMPSD CMPSQ", kEveryRung, 0, kAddress | kWhichFault, When::fault},
     {"fault-order", "CALLF FXRSTOR FXRSTOR64 XRSTOR XRSTOR64 FXSAVE FXSAVE64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kEveryRung, 0, kWhichFault, When::fault},
     {"gather-order", kGathers, kEveryRung, 0, kVectors | kAddress, When::fault},
     {"masked-bytes", kMaskedBytes, kEveryRung, 0, kAddress, When::fault},

@@ -163,9 +163,10 @@ constexpr PolicyLine kPolicy[] = {
     {"bochs-alignment", "SGDT SIDT FNSAVE FRSTOR FNSTENV FLDENV", kBochs, 0, kAlignment},
     {"bochs-alignment", "FNSAVE FRSTOR FNSTENV FLDENV FSTP FBSTP", kBochs, 0, kX87Part, When::fault},
     {"bochs-x87", "FSTPNCE", kBochs, 0, kEverything},
-    {"bochs-x87", "FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1", kBochs, 0, kX87Part},
+    {"bochs-x87", "FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1 FPREM FPREM1", kBochs, 0, kX87Part},
     {"bochs-adx", "ADOX", kBochs, fl::of},
     {"bochs-fma", kFused, kBochs, 0, kMxcsrPart},
+    {"bochs-fma", "DPPS DPPD VDPPS VDPPD CVTSD2SS CVTPD2PS VCVTSD2SS VCVTPD2PS", kBochs, 0, kMxcsrPart},
     {"split-store", "FBSTP FSTP FNSTENV FNSAVE", kBochs, 0, kMemoryPart, When::fault},
     {"access-order", "FBLD FLD FBSTP FSTP", kQemu | kBochs, 0, kAddress, When::fault},
     {"limit-wrap", "*", kBochs, 0, kWhichFault, When::segment},
@@ -220,8 +221,8 @@ bool has_wide_memory(const Insn& i) {
 
 /// The x87 state is such that QEMU does the same: nothing unmasked, pending, empty or invalid.
 bool is_plain_x87(const Case& c, const Outcome& ours) {
-  constexpr u16 kInvalid = 1, kMasks = 0x3f;
-  return (c.before.fcw & kMasks) == kMasks && c.before.tags == 0xff && !((c.before.fsw | ours.after.fsw) & kInvalid);
+  constexpr u16 kInvalid = 1, kMasksAndExtended = 0x33f;
+  return (c.before.fcw & kMasksAndExtended) == kMasksAndExtended && c.before.tags == 0xff && !((c.before.fsw | ours.after.fsw) & kInvalid);
 }
 
 /// A REX prefix with any of these bits.

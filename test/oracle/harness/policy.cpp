@@ -222,7 +222,8 @@ bool has_wide_memory(const Insn& i) {
 /// The x87 state is such that QEMU does the same: nothing unmasked, pending, empty or invalid.
 bool is_plain_x87(const Case& c, const Outcome& ours) {
   constexpr u16 kInvalid = 1, kMasksAndExtended = 0x33f;
-  return (c.before.fcw & kMasksAndExtended) == kMasksAndExtended && c.before.tags == 0xff && !((c.before.fsw | ours.after.fsw) & kInvalid);
+  return (c.before.fcw & kMasksAndExtended) == kMasksAndExtended && c.before.tags == 0xff &&
+         !((c.before.fsw | ours.after.fsw) & kInvalid);
 }
 
 /// A REX prefix with any of these bits.

@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "cpu/undefined.h"
 #include "test/oracle/host_oracle.h"
+#include "test/oracle/special_values.h"
 
 namespace nestwalk::test {
 
@@ -162,32 +163,7 @@ inline Encoding encode(const Form& f, Random& random) {
   return e;
 }
 
-/// Values that integers break on.
-inline u64 draw_integer(Random& random) {
-  static constexpr u64 edges[] = {0,
-                                  1,
-                                  2,
-                                  0x7f,
-                                  0x80,
-                                  0xff,
-                                  0x7fff,
-                                  0x8000,
-                                  0xffff,
-                                  0x7fffffff,
-                                  0x80000000,
-                                  0xffffffff,
-                                  0x7fffffffffffffff,
-                                  0x8000000000000000,
-                                  ~u64{0},
-                                  0x0123456789abcdef};
-  switch (random.below(6)) {
-    case 0: return edges[random.below(std::size(edges))];
-    case 1: return random.below(70);
-    case 2: return -random.below(70);
-    case 3: return random.next() >> random.below(64);
-    default: return random.next();
-  }
-}
+using oracle::draw_integer;
 
 /// A random case for an encoding: registers, flags, memory; the memory operand lies in the window.
 inline OracleCase draw_case(const Form& f, const Encoding& e, Random& random) {

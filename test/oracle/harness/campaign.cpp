@@ -16,7 +16,12 @@ Campaign::Campaign(const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u
 
 Case Campaign::draw(u64 number) const {
   const auto& forms = atlas_.forms_of(ops_[number % ops_.size()]);
-  return draw_case(atlas_, ours_.cpuid(), forms[number / ops_.size() % forms.size()], seed_, number);
+  const u32 form = forms[number / ops_.size() % forms.size()];
+  Case c;
+  u64 seed = seed_;
+  do c = draw_case(atlas_, ours_.cpuid(), form, seed, number);
+  while (spoils(c, rung_) && ++seed);
+  return c;
 }
 
 CampaignResult Campaign::run(u64 first, u64 count, const std::function<void(const Progress&)>& progress) {

@@ -287,6 +287,8 @@ constexpr Rule kRules[] = {
                      "incsspq rdsspd rdsspq rstorssp saveprevssp setssbsy clrssbsy mwaitx monitorx ptwrite cldemote wbnoinvd serialize "
                      "xsusldtrk xresldtrk hreset senduipi uiret testui clui stui rdpru mcommit invlpgb tlbsync psmash pvalidate rmpupdate rmpadjust "
                      "tdcall seamret seamops seamcall pconfig enclv rdpkru wrpkru rdpid clzero rdsspq") || p.opcode[0] == 0x62 || z.mnemonic.find("gf2p8") != std::string::npos; }},
+    {{"REX.B and 90H", "after 66 or another REX it is XCHG with R8 (SDM vol. 2, XCHG); Capstone 4 prints NOP"},
+     [](const Prefixes&, const std::string&, const Seen& z, const Seen& c) { return z.mnemonic == "xchg" && c.mnemonic == "nop"; }},
     {{"REX not last", "a REX prefix before another prefix is ignored (SDM vol. 2, 2.2.1); Capstone 4 takes it all the same"},
      [](const Prefixes& p, const std::string&, const Seen&, const Seen&) { return p.rex_inside; }},
 };

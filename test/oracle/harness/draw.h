@@ -1,8 +1,8 @@
 // Random cases: an encoding of a form with random operands, and a state in which it does something worth comparing.
 #pragma once
 
-#include "base/random.h"
 #include "test/oracle/harness/atlas.h"
+#include "test/oracle/special_values.h"
 
 namespace nestwalk::oracle {
 
@@ -13,8 +13,7 @@ Case draw_case(const Atlas& atlas, const cpu::Cpuid& cpuid, u32 form, u64 seed, 
 /// Bytes of a random encoding. `noise`: prefixes in all places and numbers, as only decoders care for them.
 std::vector<u8> draw_encoding(const Form& form, Mode mode, bool noise, Random& random);
 
-/// Values that each format breaks on.
-u64 draw_integer(Random& random);
+/// Values that each format breaks on (integers: special_values.h).
 u32 draw_single(Random& random);
 u64 draw_double(Random& random);
 Registers::Extended draw_extended(Random& random);

@@ -60,7 +60,7 @@ constexpr PolicyLine kPolicy[] = {
     // ---- faults of several accesses
     {"access-order", kImages, kEveryRung, 0, kAddress, When::fault},
     {"access-order", "FNSAVE FRSTOR FNSTENV FLDENV IRET IRETD IRETQ RETF ENTER LEAVE JMPF CALLF LSS LFS LGS LES LDS", kEveryRung, 0, kAddress, When::fault},
-    {"access-order", "CMPSB CMPSW CMPSD CMPSQ", kEveryRung, 0, kAddress, When::fault},
+    {"access-order", "CMPSB CMPSW CMPSD CMPSQ", kEveryRung, 0, kAddress | kWhichFault, When::fault},
     {"fault-order", "CALLF FXRSTOR FXRSTOR64 XRSTOR XRSTOR64 FXSAVE FXSAVE64 XSAVE XSAVE64 XSAVEOPT XSAVEOPT64 XSAVEC XSAVEC64", kEveryRung, 0, kWhichFault, When::fault},
     {"gather-order", kGathers, kEveryRung, 0, kVectors | kAddress, When::fault},
     {"masked-bytes", kMaskedBytes, kEveryRung, 0, kAddress, When::fault},
@@ -83,7 +83,7 @@ constexpr PolicyLine kPolicy[] = {
     {"mul-flags", "MUL IMUL", kPeers, fl::sf | fl::zf | fl::af | fl::pf},
     {"bt-flags", "BT BTS BTR BTC", kPeers, fl::of | fl::sf | fl::af | fl::pf},
     {"scan-flags", "BSF BSR", kPeers, fl::cf | fl::of | fl::sf | fl::af | fl::pf},
-    {"scan-zero", "BSF BSR", kUnicorn, 0, kDestination},
+    {"scan-zero", "BSF BSR", kTcg, 0, kDestination},
     {"count-flags", "LZCNT TZCNT", kPeers, fl::of | fl::sf | fl::af | fl::pf},
     {"bmi-flags", "ANDN BLSI BLSMSK BLSR BZHI", kPeers, fl::af | fl::pf},
     {"bextr-flags", "BEXTR", kPeers, fl::sf | fl::af | fl::pf},
@@ -110,6 +110,7 @@ constexpr PolicyLine kPolicy[] = {
     {"unicorn-neg", "NEG", kUnicorn, kCpazso},
     {"unicorn-predicates", "CMPPS CMPPD CMPSS CMPSD_XMM", kUnicorn, 0, kRefused},
     {"unicorn-bits", "BZHI PDEP PEXT BEXTR", kUnicorn, 0, kEverything},
+    {"string-counters", "CMPSB CMPSW CMPSD CMPSQ SCASB SCASW SCASD SCASQ", kUnicorn, 0, kRcx},
     {"unicorn-exchange", "CMPXCHG", kUnicorn, 0, kRax | kDestination},
 
     // ---- QEMU
@@ -121,11 +122,10 @@ constexpr PolicyLine kPolicy[] = {
     {"qemu-denormals", "RCPPS RCPSS RSQRTPS RSQRTSS VRCPPS VRCPSS VRSQRTPS VRSQRTSS", kTcg, 0, kVectors},
     {"qemu-x87", "*", kTcg, 0, kX87Flags},
     {"qemu-x87", "*", kTcg, 0, kAnything, When::loose_x87},
-    {"qemu-x87", "FSIN FCOS FSINCOS FPTAN", kTcg, 0, kX87Part},
+    {"qemu-x87", "FSIN FCOS FSINCOS FPTAN FYL2XP1 FYL2X FPATAN", kTcg, 0, kX87Part},
     {"qemu-x87", "FCOMI FCOMIP FUCOMI FUCOMIP", kTcg, fl::of | fl::sf | fl::af},
     {"x87-conditions", "FINCSTP FDECSTP FFREE FFREEP FSTP FST FLD FXCH FXTRACT FABS FCHS", kTcg, 0, kX87Codes},
     {"qemu-mmx", "*", kTcg, 0, kMmxExponent},
-    {"qemu-mmx", "*", kTcg, 0, kAnything, When::mmx_rex},
     {"qemu-mmx", "CVTPI2PS CVTPI2PD", kTcg, 0, kX87Part},
     {"qemu-lock", "*", kQemu, 0, kAnything, When::lock},
     {"qemu-update", "*", kQemu, 0, kWriteBit, When::fault},
@@ -142,7 +142,8 @@ constexpr PolicyLine kPolicy[] = {
     {"qemu-hints", "NOP TEST", kQemu, 0, kEverything},
     {"qemu-gathers", kGathers, kQemu, 0, kEverything},
     {"qemu-wide-reads", "*", kTcg, 0, kTheirFault},
-    {"split-store", "*", kQemu, 0, kMemoryPart, When::fault},
+    {"split-store", "*", kQemu, 0, kMemoryPart | kX87Part, When::fault},
+    {"qemu-denormals", "VCVTPS2PH", kQemu, 0, kMemoryPart, When::denormals},
     {"qemu-adx", "ADCX ADOX BLSI", kTcg, 0, kEverything},
     {"qemu-selector", "VBLENDVPS VBLENDVPD VPBLENDVB", kQemu, 0, kVectors, When::narrow},
     {"qemu-immediate", "SHLD SHRD RORX", kTcg, 0, kAnything, When::absolute},
@@ -158,11 +159,14 @@ constexpr PolicyLine kPolicy[] = {
     // ---- Bochs
     {"bochs-66", "ENTER LEAVE IRETD", kBochs, 0, kEverything},
     {"bochs-sha", "SHA1RNDS4", kBochs, 0, kVectors},
-    {"bochs-x87", "FCOMI FCOMIP FUCOMI FUCOMIP", kBochs, 0, kC1},
+    {"bochs-x87", "FCOMI FCOMIP FUCOMI FUCOMIP FLD", kBochs, 0, kC1},
+    {"bochs-alignment", "SGDT SIDT FNSAVE FRSTOR FNSTENV FLDENV", kBochs, 0, kAlignment},
+    {"bochs-alignment", "FNSAVE FRSTOR FNSTENV FLDENV FSTP FBSTP", kBochs, 0, kX87Part, When::fault},
     {"bochs-x87", "FSTPNCE", kBochs, 0, kEverything},
-    {"bochs-x87", "FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1", kBochs, 0, kX87Part},
+    {"bochs-x87", "FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1 FPREM FPREM1", kBochs, 0, kX87Part},
     {"bochs-adx", "ADOX", kBochs, fl::of},
     {"bochs-fma", kFused, kBochs, 0, kMxcsrPart},
+    {"bochs-fma", "DPPS DPPD VDPPS VDPPD CVTSD2SS CVTPD2PS VCVTSD2SS VCVTPD2PS", kBochs, 0, kMxcsrPart},
     {"split-store", "FBSTP FSTP FNSTENV FNSAVE", kBochs, 0, kMemoryPart, When::fault},
     {"access-order", "FBLD FLD FBSTP FSTP", kQemu | kBochs, 0, kAddress, When::fault},
     {"limit-wrap", "*", kBochs, 0, kWhichFault, When::segment},
@@ -217,8 +221,9 @@ bool has_wide_memory(const Insn& i) {
 
 /// The x87 state is such that QEMU does the same: nothing unmasked, pending, empty or invalid.
 bool is_plain_x87(const Case& c, const Outcome& ours) {
-  constexpr u16 kInvalid = 1, kMasks = 0x3f;
-  return (c.before.fcw & kMasks) == kMasks && c.before.tags == 0xff && !((c.before.fsw | ours.after.fsw) & kInvalid);
+  constexpr u16 kInvalid = 1, kMasksAndExtended = 0x33f;
+  return (c.before.fcw & kMasksAndExtended) == kMasksAndExtended && c.before.tags == 0xff &&
+         !((c.before.fsw | ours.after.fsw) & kInvalid);
 }
 
 /// A REX prefix with any of these bits.
@@ -252,7 +257,6 @@ bool is_about(const PolicyLine& l, const Case& c, const Outcome& ours) {
     case When::wide: return decode() && i.width == 8;
     case When::absolute: return decode() && i.base == kZero && i.index == kZero;
     case When::denormals: return c.before.mxcsr & kDazFtz;
-    case When::mmx_rex: return has_x87(c, ours) && has_rex(c, 5);
     case When::lock:
       return ours.vector == ex::ud &&
              std::find(c.code.begin(), c.code.begin() + c.length, 0xf0) != c.code.begin() + c.length;
@@ -282,6 +286,14 @@ Ignored ignored(const Case& c, Rung rung, const Outcome& ours) {
   all.either_fault = all.parts & kWhichFault;
   all.alignment = (all.parts & kAlignment) && (c.before.rflags & fl::ac);
   return all;
+}
+
+bool spoils(const Case& c, Rung rung) {
+  constexpr unsigned kRexRB = 5;
+  Insn i;
+  if (!(rung & kTcg) || !has_rex(c, kRexRB)) return false;
+  decode_insn(c.code.data(), c.length, code_size(c.mode), kCode, every_cpuid(), i);
+  return std::find(std::begin(i.kind), std::end(i.kind), Operand::mmx) != std::end(i.kind);
 }
 
 const char* exception_of(Op op, Rung rung) {

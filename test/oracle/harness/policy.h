@@ -68,7 +68,6 @@ enum class When : u8 {
   wide,        ///< the operand size is 64 bits
   absolute,    ///< the operand is addressed without a register of the instruction's: RIP-relative or a displacement
   denormals,   ///< MXCSR.DAZ or FTZ is set
-  mmx_rex,     ///< x87 or MMX state is touched by an encoding with REX.R or REX.B
   loose_x87,   ///< an x87 exception is unmasked, a register is empty, or an operand or result is invalid
   rep_fault,   ///< a repeated string instruction faults
 };
@@ -93,6 +92,8 @@ struct Ignored {
   bool skipped() const { return parts & kEverything; }
 };
 Ignored ignored(const Case& c, Rung rung, const Outcome& ours);
+/// Cases that would spoil what runs behind them, so that they are not run (cpu/undefined.h: qemu-mmx).
+bool spoils(const Case& c, Rung rung);
 /// The reason why an Op is not run against a side; nullptr when it is.
 const char* exception_of(cpu::Op op, Rung rung);
 /// Names in the lines that are no Op, and rows that the table does not have.

@@ -156,7 +156,7 @@ void Host::build(Tenant& t, sim::Settings& settings) {
   for (u32 n = 0; n < t.processors; ++n) {
     Physical& p = core_of(n);
     Processor& processor = t.machine->processor(n);
-    processor.core_time = &p.now;
+    processor.core_time = &p.time;
     processor.leaves_pause_loops = t.processors > cores_.size() && params_.guest_clock == sim::Clock::Guest::cycles;
     processor.cpu().limit_blocks(params_.code_cache ? params_.code_cache : standard);
     t.vcpus.push_back(std::make_unique<Vcpu>(t, processor, p));
@@ -222,7 +222,7 @@ void Host::declare_machines() {
         "host.memory.free", [this] { return frames_->free() << kPageShift; }, "bytes", "machine memory that nobody has");
   }
   for (std::size_t n = 0; n < cores_.size(); ++n)
-    stats_.counter("host.core" + std::to_string(n) + ".cycles", cores_[n]->now, "cycles", "time of this core");
+    stats_.counter("host.core" + std::to_string(n) + ".cycles", cores_[n]->time.now, "cycles", "time of this core");
   for (const auto& t : tenants_) {
     const sim::Stats& own = t->machine->stats();
     const std::string prefix = "vm." + t->name + ".";
@@ -240,7 +240,7 @@ void Host::declare_machines() {
 
 Cycles Host::core_cycles() const {
   Cycles n = 0;
-  for (const auto& p : cores_) n += p->now;
+  for (const auto& p : cores_) n += p->time.now;
   return n;
 }
 

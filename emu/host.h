@@ -82,7 +82,7 @@ struct Physical {
   Vcpu* holder = nullptr;         ///< whose time slice is not over, though its turn is
   sim::Clock::EventId alarm = 0;  ///< on its clock: the slice's end
   std::size_t turn = 0;           ///< where round robin goes on
-  Cycles now = 0;
+  Processor::CoreTime time;
 };
 
 class Host {
@@ -124,6 +124,7 @@ class Host {
   // schedule.cpp
   bool may_run(const Vcpu& v) const;
   Cycles ready_at(const Vcpu& v) const;
+  Cycles ready_at(const Physical& p) const;
   Vcpu* next();
   Vcpu* choose(Physical& p);
   void enter(Vcpu& v, bool billed);

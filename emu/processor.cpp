@@ -38,6 +38,7 @@ Stop Processor::run(u64 limit) {
   } running(machine_.running_, this);
   asleep_ = awaited_ = false;
   held_until_ = 0;
+  if (core_time) core_time->held = 0;
   const Stop why = cpu_->run(limit);
   asleep_ = why == Stop::asleep;
   if (asleep_ && siblings_ && cpu_->is_awaited()) awaited_ = true, woken_at_ = clock_.now();
@@ -59,9 +60,10 @@ bool Processor::may_read_time() {
   for (const auto& other : machine_.processors_) {
     if (other.get() == this || (by_cycles && &other->seat_.core == &seat_.core)) continue;
     sim::Ticks earliest = other->ready_at();
-    if (by_cycles && other->core_time) earliest = std::max(earliest, *other->core_time);
+    if (by_cycles && other->core_time) earliest = std::max({earliest, other->core_time->now, other->core_time->held});
     if (earliest < now) {
       held_until_ = now;
+      if (core_time) core_time->held = now;
       return false;
     }
   }

@@ -43,8 +43,12 @@ class Processor final : public cpu::Platform {
   bool shares_core = false;
   /// Several processors of the machine share the core: PAUSE loops give it away (SDM vol. 3, 25.1.3, PAUSE-loop exiting).
   bool leaves_pause_loops = false;
-  /// The host's time of the core.
-  const Cycles* core_time = nullptr;
+  /// The host's time of a core: nobody on it comes to an earlier one.
+  struct CoreTime {
+    Cycles now = 0;
+    Cycles held = 0;  ///< whose turn it is wanted to read the time then, and another core was behind; 0: no
+  };
+  CoreTime* core_time = nullptr;
 
   // ---- turns
   // -------------------------------------------------------------------------------------------------------------

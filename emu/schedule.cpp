@@ -45,9 +45,17 @@ bool Host::may_run(const Vcpu& v) const { return v.tenant.ended == Stop::none &&
 Cycles Host::ready_at(const Vcpu& v) const {
   if (!may_run(v)) return kNever;
   const bool by_cycles = params_.guest_clock == sim::Clock::Guest::cycles;
-  if (!by_cycles) return v.processor.ready_at() == kNever ? kNever : v.core.now;
+  if (!by_cycles) return v.processor.ready_at() == kNever ? kNever : v.core.time.now;
   const Cycles ready = v.processor.clock().cycles_at(v.processor.ready_at());
-  return v.processor.is_asleep() || v.tenant.processors > 1 ? std::max(v.core.now, ready) : v.core.now;
+  return v.processor.is_asleep() || v.tenant.processors > 1 ? std::max(v.core.time.now, ready) : v.core.time.now;
+}
+
+/// The same of a core. Whose time slice is not over keeps it, even where it must wait to read the time.
+Cycles Host::ready_at(const Physical& p) const {
+  if (p.holder && ready_at(*p.holder) != kNever) return ready_at(*p.holder);
+  Cycles ready = kNever;
+  for (const Vcpu* v : p.vcpus) ready = std::min(ready, ready_at(*v));
+  return ready;
 }
 
 /// The core that is furthest behind, and whom it runs. nullptr: nobody can go on.
@@ -58,23 +66,21 @@ Vcpu* Host::next() {
   Physical* first = nullptr;
   Cycles when = kNever;
   for (auto& p : cores_) {
-    Cycles ready = kNever;
-    for (const Vcpu* v : p->vcpus) ready = std::min(ready, ready_at(*v));
+    const Cycles ready = ready_at(*p);
     if (ready < when) first = p.get(), when = ready;
   }
   if (!first) return nullptr;
   Vcpu* const v = choose(*first);
   // Where all sleep, the core's time goes on to the first event of theirs.
-  if (v->processor.is_asleep()) first->now = std::max(first->now, ready_at(*v));
+  if (v->processor.is_asleep()) first->time.now = std::max(first->time.now, ready_at(*v));
   return v;
 }
 
 /// Of those that may go on first: the one whose slice is not over, or whom the scheduler chooses.
 Vcpu* Host::choose(Physical& p) {
-  Cycles first = kNever;
-  for (const Vcpu* v : p.vcpus) first = std::min(first, ready_at(*v));
-  if (p.holder && ready_at(*p.holder) <= first) return p.holder;
+  if (p.holder && ready_at(*p.holder) != kNever) return p.holder;
   end_slice(p);
+  const Cycles first = ready_at(p);
   const std::size_t n = p.vcpus.size();
   Vcpu* best = nullptr;
   for (std::size_t i = 0; i < n; ++i) {
@@ -96,10 +102,10 @@ Vcpu* Host::choose(Physical& p) {
 void Host::catch_up(Vcpu& v) {
   Processor& p = v.processor;
   sim::Clock& clock = p.clock();
-  if (v.core.now > clock.cycles) {
+  if (v.core.time.now > clock.cycles) {
     const bool by_cycles = params_.guest_clock == sim::Clock::Guest::cycles;
     const Cycles ready = by_cycles && p.is_asleep() ? clock.cycles_at(p.ready_at()) : 0;
-    const Cycles woke = std::clamp(ready, clock.cycles, v.core.now), waited = v.core.now - woke;
+    const Cycles woke = std::clamp(ready, clock.cycles, v.core.time.now), waited = v.core.time.now - woke;
     p.port().book(Cause::idle, woke - clock.cycles);
     p.port().book(Cause::away, waited);
     clock.cycles = woke;
@@ -166,14 +172,14 @@ void Host::run_turn(Vcpu& v) {
     for (auto& other : v.tenant.vcpus) other->processor.look_at_line(clock.now());
   }
   if (m.reboots_after(why)) {
-    p.now = std::max(p.now, clock.cycles);
+    p.time.now = std::max(p.time.now, clock.cycles);
     enter(*v.tenant.vcpus[0], true);
     m.reboot();
     why = Stop::turn_over;
   }
   if (why != Stop::turn_over) end_slice(p);
   if (why == Stop::preempted) v.processor.intercept(mmu::Exit::interrupt);
-  p.now = std::max(p.now, clock.cycles);
+  p.time.now = std::max(p.time.now, clock.cycles);
   v.used += clock.cycles - before;
   settle(v, why);
 }

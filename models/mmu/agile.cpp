@@ -73,22 +73,27 @@ struct Policy {
   u64 to_nested = 0, to_shadow = 0, intervals = 0;  ///< counts
 };
 
-/// Which tables of one machine the hardware walks.
+/// Which tables of one machine the hardware walks. The hardware is that of the core whose processor is at work.
 class World final : public Nesting {
  public:
-  World(Guest& guest, MachineMemory& memory, HostStage& host, const Options& options, Counts& counts, Policy& policy)
-      : space(guest, memory, options, counts, this), guest_(guest), memory_(memory), host_(host), policy_(policy) {}
+  World(Guest& guest, MachineMemory& memory, const Options& options, const void* first)
+      : space(guest, memory, options, this), home(first), guest_(guest), memory_(memory) {}
+  void turn_to(ShadowSpace::Registers& processor, Counts& counts, HostStage& host, Policy& policy) {
+    space.turn_to(processor, counts);
+    host_ = &host;
+    policy_ = &policy;
+  }
 
   bool nests(u64 gfn) const override { return nested_.contains(gfn); }
   bool written(u64 gfn) override {
-    if (++writes_[gfn] < policy_.writes) return false;
+    if (++writes_[gfn] < policy_->writes) return false;
     add(gfn);
     return true;
   }
   bool protect(u64 gfn) override {
-    HostTables* const tables = host_.tables(guest_);
+    HostTables* const tables = host_->tables(guest_);
     if (!tables || !tables->protect(PhysAddr(gfn << kPageShift), kPageBytes, right::read | right::execute)) return false;
-    host_.forget(guest_);
+    host_->forget(guest_);
     return true;
   }
   /// A walk of the hardware's has come to a table that is also shadowed.
@@ -109,7 +114,7 @@ class World final : public Nesting {
     std::sort(calm.begin(), calm.end());
     for (const u64 gfn : calm) {
       nested_.erase(gfn);
-      ++policy_.to_shadow;
+      ++policy_->to_shadow;
       space.reshadow(gfn, bill);
     }
     return looked_at;
@@ -117,10 +122,10 @@ class World final : public Nesting {
   u64 nested() const { return nested_.size(); }
 
   ShadowSpace space;
-  bool entered = false;
+  const void* const home;  ///< the model of the core that it was on first, which reports how large its tables are
 
  private:
-  void add(u64 gfn) { policy_.to_nested += nested_.emplace(gfn, 0).second; }
+  void add(u64 gfn) { policy_->to_nested += nested_.emplace(gfn, 0).second; }
   /// A digest of a table without A and D.
   u64 contents(u64 gfn) const {
     const Backing b = guest_.look(PhysAddr(gfn << kPageShift));
@@ -138,18 +143,19 @@ class World final : public Nesting {
 
   Guest& guest_;
   MachineMemory& memory_;
-  HostStage& host_;
-  Policy& policy_;
+  HostStage* host_ = nullptr;
+  Policy* policy_ = nullptr;
   std::unordered_map<u64, u64> nested_;  ///< frames of tables, and their contents when the interval began
   std::unordered_map<u64, u64> writes_;  ///< traced stores in this interval
 };
 
-class Agile final : public MmuModel {
+class Agile final : public MmuModel, private Commons::Member {
  public:
   explicit Agile(const ModelParts& parts)
       : memory_(parts.memory),
         accesses_(parts.counts),
-        host_(parts.settings.section("nested"), parts.memory, parts.caches, parts.seed + 2),
+        commons_(parts.commons),
+        host_(parts.settings.section("nested"), parts.memory, parts.caches, parts.seed + 2, parts.commons),
         below_(host_),
         linear_(below_, parts.memory, parts.caches, parts.settings.section("pwc"), parts.seed + 1),
         tlb_(linear_, parts) {
@@ -166,6 +172,12 @@ class Agile final : public MmuModel {
     options_.declare_sizes(section);
     options_.variant = Options::Variant::strict;
     options_.flood = 0;
+    const auto make = [] { return std::make_shared<Worlds>(); };
+    worlds_ = commons_ ? commons_->shared<Worlds>(make) : make();
+    if (commons_) commons_->join(*this);
+  }
+  ~Agile() override {
+    if (commons_) commons_->leave(*this);
   }
 
   void set_paging(const PagingState& state, Bill& bill) override;
@@ -176,11 +188,21 @@ class Agile final : public MmuModel {
   void declare(sim::Stats& stats) override;
   bool translates_unpaged() const override { return true; }
   bool needs_guest() const override { return true; }
+  bool shares_machines() const override { return true; }
   void enter(Guest& guest, unsigned vcpu, Bill& bill) override;
   void left(Guest& guest, Bill& bill) override;
   void forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) override;
 
  private:
+  struct Worlds {
+    std::map<unsigned, std::unique_ptr<World>> by_number;  ///< Guest::number
+  };
+  bool flush_remotely(Guest& guest, Bill& bill) override;
+  /// The processor that this core runs is at work in what its machine's processors share.
+  ShadowSpace& work() {
+    now_->turn_to(*mine_, counts_, host_, policy_);
+    return now_->space;
+  }
   void leave(Exit why, Bill& bill);
   void finish(Exit why, Bill& bill);
   void end_interval(Exit why, Bill& bill);
@@ -192,6 +214,7 @@ class Agile final : public MmuModel {
 
   MachineMemory& memory_;
   const tlb::AccessCounts& accesses_;
+  Commons* commons_;
   HostStage host_;
   BothWorlds below_;
   LinearStage linear_;
@@ -200,8 +223,9 @@ class Agile final : public MmuModel {
   Counts counts_;
   Policy policy_;
   Vpids vpids_{tlb_};
-  std::map<unsigned, std::unique_ptr<World>> worlds_;  ///< by Guest::number
+  std::shared_ptr<Worlds> worlds_;
   World* now_ = nullptr;
+  ShadowSpace::Registers* mine_ = nullptr;  ///< of the processor that the core runs
   u64 interval_began_ = 0;
 };
 
@@ -217,14 +241,30 @@ void Agile::leave(Exit why, Bill& bill) {
 /// goes.
 void Agile::finish(Exit why, Bill& bill) {
   ShadowSpace& space = now_->space;
-  Cycles work = space.take_work();
-  if (space.take_flush()) {
-    vpids_.forget(space.guest());
-    work += options_.flush;
-    ++counts_.flushes;
+  Cycles flushes = 0;
+  // A processor elsewhere whose root went loads another, and that may be a reason to flush again.
+  for (auto due = space.take_flush(); due.here || due.elsewhere; due = space.take_flush()) {
+    if (due.here) {
+      vpids_.forget(space.guest());
+      flushes += options_.flush;
+      ++counts_.flushes;
+    }
+    if (due.elsewhere && commons_) commons_->flush_others(*this, space.guest(), bill);
   }
-  space.guest().work(why, work, bill);
+  work();
+  space.guest().work(why, space.take_work() + flushes, bill);
   tlb_.set_paging(space.hardware());  // the root may be another
+}
+
+bool Agile::flush_remotely(Guest& guest, Bill& bill) {
+  if (!vpids_.knows(guest)) return false;
+  host_.forget(guest);
+  vpids_.forget(guest);
+  if (now_ && &now_->space.guest() == &guest && mine_->entered) {
+    work().restore_root(bill);
+    tlb_.set_paging(mine_->hardware);
+  }
+  return true;
 }
 
 void Agile::end_interval(Exit why, Bill& bill) {
@@ -236,24 +276,28 @@ void Agile::end_interval(Exit why, Bill& bill) {
 }
 
 void Agile::enter(Guest& guest, unsigned vcpu, Bill&) {
-  std::unique_ptr<World>& w = worlds_[guest.number()];
-  if (!w || &w->space.guest() != &guest) w = std::make_unique<World>(guest, memory_, host_, options_, counts_, policy_);
+  std::unique_ptr<World>& w = worlds_->by_number[guest.number()];
+  if (!w || &w->space.guest() != &guest) w = std::make_unique<World>(guest, memory_, options_, this);
   vpids_.enter(guest, vcpu);
   host_.enter(guest);
   now_ = w.get();
+  mine_ = &now_->space.registers(vcpu);
 }
 
-void Agile::left(Guest&, Bill& bill) {
+void Agile::left(Guest& guest, Bill& bill) {
   vpids_.left();
-  if (!now_ || !now_->entered) return;
+  if (!now_ || !mine_->entered) return;
+  work();
   end_interval(Exit::interrupt, bill);
   finish(Exit::interrupt, bill);
 }
 
 void Agile::forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) {
-  const auto it = worlds_.find(guest.number());
-  if (it == worlds_.end()) return;
+  const auto it = worlds_->by_number.find(guest.number());
+  if (it == worlds_->by_number.end()) return;
+  const bool here = it->second.get() == now_;
   ShadowSpace& space = it->second->space;
+  it->second->turn_to(here ? *mine_ : space.any_registers(), counts_, host_, policy_);
   host_.unmap(guest, first, bytes);
   host_.forget(guest);
   space.forget(first, bytes, bill);
@@ -261,7 +305,8 @@ void Agile::forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) {
   space.take_flush();
   ++counts_.flushes;
   vpids_.forget(guest);
-  if (it->second.get() == now_ && now_->entered) tlb_.set_paging(space.hardware());
+  if (commons_) commons_->flush_others(*this, guest, bill);
+  if (here && mine_->entered) tlb_.set_paging(mine_->hardware);
 }
 
 // ---- accesses
@@ -269,12 +314,12 @@ void Agile::forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) {
 
 void Agile::set_paging(const PagingState& state, Bill& bill) {
   if (!now_) return;
-  ShadowSpace& space = now_->space;
+  ShadowSpace& space = work();
   PagingState same_root = space.paging();
   same_root.cr3 = state.cr3;
   const bool hardware_alone = !leaves(same_root, state) && space.knows_root(state.cr3);
-  if (now_->entered && leaves(space.paging(), state) && !hardware_alone) leave(Exit::cr_access, bill);
-  now_->entered = state.cr0 != 0;
+  if (mine_->entered && leaves(space.paging(), state) && !hardware_alone) leave(Exit::cr_access, bill);
+  mine_->entered = state.cr0 != 0;
   space.set_paging(state, bill);
   finish(Exit::cr_access, bill);
 }
@@ -289,7 +334,7 @@ bool Agile::is_guests(const Result<Translation>& t) const {
 }
 
 Result<Translation> Agile::translate(LinearAddr address, Access access, Bill& bill) {
-  now_->space.settle(address.value);
+  work().settle(address.value);
   below_.begin();
   Result<Translation> t = tlb_.translate(address, access, bill);
   if (is_guests(t)) return t;
@@ -346,6 +391,8 @@ void Agile::map_host(const Fault& fault, Bill& bill) {
   host_.forget(space.guest());
   vpids_.forget(space.guest());
   space.guest().work(Exit::violation, options_.flush, bill);
+  if (commons_) commons_->flush_others(*this, space.guest(), bill);
+  work();
 }
 
 Result<Translation> Agile::physical(PhysAddr address, Bill& bill) {
@@ -362,7 +409,7 @@ Result<Translation> Agile::probe(LinearAddr address, Access access) const {
   const unsigned width = linear_.mode() == PagingMode::five_level ? 57 : linear_.mode() == PagingMode::four_level ? 48 : 32;
   const u64 at = width == 32 ? static_cast<u32>(address.value) : address.value;
   if (width > 32 && !is_canonical(at, width)) return Fault{Fault::Kind::non_canonical, 0, at};
-  const Result<Leaf> leaf = look_through(space.paging(), at, access, space.guest(), memory_);
+  const Result<Leaf> leaf = look_through(mine_->state, at, access, space.guest(), memory_);
   if (!leaf) return leaf.fault();
   const Backing b = space.guest().look(PhysAddr(leaf->address));
   if (b.kind == Backing::Kind::device) return Fault{Fault::Kind::violation, 0, leaf->address};
@@ -378,7 +425,8 @@ Result<Translation> Agile::probe(LinearAddr address, Access access) const {
 template <class Value>
 u64 Agile::sum(Value&& value) const {
   u64 total = 0;
-  for (const auto& [number, w] : worlds_) total += value(*w);
+  for (const auto& [number, w] : worlds_->by_number)
+    if (w->home == this) total += value(*w);
   return total;
 }
 

@@ -8,7 +8,7 @@ namespace nestwalk::models::shadow {
 template <class F>
 Result<ShadowSpace::Guided> ShadowSpace::walk_guest(u64 linear, Access access, Bill& bill) {
   GuestTables tables(guest_, memory_, F::kEntryBytes, bill);
-  const Result<Leaf> leaf = walk<F>(F::root(root_of(state_), linear), linear, access, rules_, tables);
+  const Result<Leaf> leaf = walk<F>(F::root(root_of(r_->state), linear), linear, access, r_->rules, tables);
   work_ += options_.walk_read * tables.accesses();
   if (!leaf) return leaf.fault();
   Guided g;
@@ -20,7 +20,8 @@ Result<ShadowSpace::Guided> ShadowSpace::walk_guest(u64 linear, Access access, B
 }
 
 Result<ShadowSpace::Guided> ShadowSpace::walk_any(u64 linear, Access access, Bill& bill) {
-  if (mode_ != PagingMode::off) return with_format(mode_, [&]<class F>() { return walk_guest<F>(linear, access, bill); });
+  if (r_->mode != PagingMode::off)
+    return with_format(r_->mode, [&]<class F>() { return walk_guest<F>(linear, access, bill); });
   Guided g;
   g.leaf = unpaged_leaf(linear);
   return g;
@@ -47,12 +48,12 @@ Served ShadowSpace::serve(u64 linear, Access access, u32 error, Bill& bill) {
     if (g.backing.rom) return {Served::Kind::direct, Exit::mmio, g.backing.address.value, {}, true};
     if (pages_.traced(g.gfn) && !try_unsync(g.gfn)) {
       const Served served = serve_store_to_table(g, access, linear);
-      if (root_lost_) load_root(bill), point_hardware();
+      restore_root(bill);
       return served;
     }
     // What is made the supervisor's for CR0.WP = 0 would escape SMAP and keys: such stores are carried out one by one.
     if (g.waived && guards_user_pages() && (g.leaf.rights & right::user)) {
-      ++counts_.waived_stores;
+      ++counts_->waived_stores;
       return {Served::Kind::direct, Exit::hidden_fault, g.backing.address.value};
     }
   }
@@ -67,15 +68,15 @@ std::optional<Served> ShadowSpace::serve_known_device(u64 linear, Access access)
   const u32 slot = leaf_slot(linear);
   if (slot == kNone) return std::nullopt;
   const u64 e = pages_.entry(slot);
-  if (!(e & kDevice) || !LinearFormat::allows(LinearFormat::grant(e), access, rules_)) return std::nullopt;
+  if (!(e & kDevice) || !LinearFormat::allows(LinearFormat::grant(e), access, r_->rules)) return std::nullopt;
   if (access.side == Side::store && !(e & LinearFormat::kWrite)) return std::nullopt;
-  ++counts_.mmio_hits;
+  ++counts_->mmio_hits;
   return Served{Served::Kind::device, Exit::mmio, u64{pages_.target(slot)} << kPageShift | (linear & kPageMask)};
 }
 
 void ShadowSpace::remember_device(u64 linear, const Guided& g, Bill& bill) {
   build(linear, g, bill);
-  ++counts_.mmio_cached;
+  ++counts_->mmio_cached;
 }
 
 Served ShadowSpace::serve_store_to_table(const Guided& g, Access access, u64 linear) {
@@ -83,7 +84,7 @@ Served ShadowSpace::serve_store_to_table(const Guided& g, Access access, u64 lin
   table_written(g.gfn, offset, access.bytes);
   if (options_.on_write == Options::OnWrite::update) {
     work_ += options_.entry;
-    pending_ = {g.gfn, linear + access.bytes, offset, access.bytes};
+    r_->pending = {g.gfn, linear + access.bytes, offset, access.bytes};
   }
   return {Served::Kind::direct, Exit::table_write, g.backing.address.value};
 }
@@ -95,7 +96,7 @@ bool ShadowSpace::try_unsync(u64 gfn) {
     const ShadowPage& p = pages_.page(id);
     if (p.role.direct || p.unsync) return;
     pages_.set_unsync(id);
-    ++counts_.unsyncs;
+    ++counts_->unsyncs;
   });
   return true;
 }
@@ -106,7 +107,7 @@ bool ShadowSpace::try_unsync(u64 gfn) {
 /// The largest leaf that neither side breaks and that has no table in it.
 unsigned ShadowSpace::target_level(const Guided& g) const {
   if (g.backing.kind == Backing::Kind::device) return 1;
-  const unsigned most = std::min<unsigned>(g.leaf.level, top_level() > 2 && state_.gigabyte_pages ? 3 : 2);
+  const unsigned most = std::min<unsigned>(g.leaf.level, top_level() > 2 && r_->state.gigabyte_pages ? 3 : 2);
   unsigned level = 1;
   while (level < most && shift_of(g.backing.size) >= WideEntries::shift(level + 1) &&
          !pages_.tables_within(g.gfn, level + 1))
@@ -158,12 +159,12 @@ bool ShadowSpace::hand_over(u32 slot, unsigned level, u8 rights, const Guided& g
 
 /// The page that the slot of a table of `level` refers to, made and linked where there is none or another.
 u32 ShadowSpace::child_for(u32 slot, unsigned level, u64 linear, u8 rights, const Guided& g, Bill& bill) {
-  Role r = role_;
+  Role r = r_->role;
   r.level = static_cast<u8>(level - 1);
   u64 gfn;
   if (level > g.leaf.level) {
     r.rights = rights;
-    if (mode_ == PagingMode::legacy32) r.quadrant = (linear >> 21) & 1;
+    if (r_->mode == PagingMode::legacy32) r.quadrant = (linear >> 21) & 1;
     gfn = (g.entry[level] & LinearFormat::kAddress) >> kPageShift;
   } else {
     r.direct = true;
@@ -202,7 +203,7 @@ u64 ShadowSpace::leaf_value(const Guided& g, unsigned level) const {
   if ((g.leaf.rights & right::write) && g.leaf.dirty && writable) v |= F::kWrite | F::kDirty;
   if (g.waived) {
     v |= F::kWrite | F::kDirty | kWaived;
-    if ((v & F::kUser) && rules_.smep) v |= F::kNoExecute;
+    if ((v & F::kUser) && r_->rules.smep) v |= F::kNoExecute;
     v &= ~F::kUser;
   }
   return v;

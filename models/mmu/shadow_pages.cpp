@@ -68,7 +68,7 @@ u32 ShadowPages::make(u64 gfn, const Role& role) {
   if (!role.direct) count_table(gfn, f, p, 1);
   link_newest(id);
   ++live_;
-  ++counts_.pages_made;
+  ++counts_->pages_made;
   return id;
 }
 
@@ -89,7 +89,7 @@ void ShadowPages::zap(u32 id) {
   p.entries = nullptr;
   free_.push_back(id);
   --live_;
-  ++counts_.pages_zapped;
+  ++counts_->pages_zapped;
 }
 
 void ShadowPages::count_table(u64 gfn, Frame& f, const ShadowPage& p, int by) {
@@ -160,7 +160,7 @@ void ShadowPages::map(u32 s, u64 value, u64 gfn) {
   p.entries[s & 511] = value;
   p.target[s & 511] = static_cast<u32>(gfn);
   ++p.present;
-  ++counts_.entries_made;
+  ++counts_->entries_made;
   enchain(mapped(gfn, p.role.level), s);
 }
 
@@ -169,7 +169,7 @@ void ShadowPages::link(u32 s, u32 child) {
   p.entries[s & 511] = pages_[child]->frame.value | mark_ | kLink;
   p.target[s & 511] = child;
   ++p.present;
-  ++counts_.entries_made;
+  ++counts_->entries_made;
   enchain(pages_[child]->parents, s);
 }
 
@@ -178,7 +178,7 @@ void ShadowPages::link_guests(u32 s, u64 value, u64 gfn) {
   p.entries[s & 511] = value | kGuests;
   p.target[s & 511] = static_cast<u32>(gfn);
   ++p.present;
-  ++counts_.entries_made;
+  ++counts_->entries_made;
   enchain(frames_[gfn].guests, s);
 }
 
@@ -196,7 +196,7 @@ void ShadowPages::clear(u32 s) {
   }
   p.entries[s & 511] = 0;
   --p.present;
-  ++counts_.entries_zapped;
+  ++counts_->entries_zapped;
 }
 
 // ---- frames
@@ -225,8 +225,8 @@ unsigned ShadowPages::protect(u64 gfn) {
     rewrite(s, value & ~(LinearFormat::kWrite | LinearFormat::kDirty));
     ++found;
   });
-  counts_.traces += found != 0;
-  counts_.protected_entries += found;
+  counts_->traces += found != 0;
+  counts_->protected_entries += found;
   return found;
 }
 

@@ -75,8 +75,9 @@ struct ShadowPage {
 class ShadowPages {
  public:
   /// `mark` is set in every machine address that an entry holds.
-  ShadowPages(Guest& guest, MachineMemory& memory, Counts& counts, u64 mark = 0)
-      : guest_(guest), memory_(memory), counts_(counts), mark_(mark) {}
+  ShadowPages(Guest& guest, MachineMemory& memory, u64 mark = 0) : guest_(guest), memory_(memory), mark_(mark) {}
+  /// Who counts what is done from now on: the model of the core that runs.
+  void set_counts(Counts& counts) { counts_ = &counts; }
 
   ShadowPage& page(u32 id) { return *pages_[id]; }
   const ShadowPage& page(u32 id) const { return *pages_[id]; }
@@ -171,7 +172,7 @@ class ShadowPages {
 
   Guest& guest_;
   MachineMemory& memory_;
-  Counts& counts_;
+  Counts* counts_ = nullptr;
   u64 mark_;
   std::vector<std::unique_ptr<ShadowPage>> pages_;
   std::vector<u32> free_;

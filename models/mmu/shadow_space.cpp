@@ -40,61 +40,69 @@ bool leaves(const PagingState& a, const PagingState& b) {
   return ((a.cr0 ^ b.cr0) & kOwnedCr0) || ((a.cr4 ^ b.cr4) & kOwnedCr4) || a.cr3 != b.cr3;
 }
 
-ShadowSpace::ShadowSpace(Guest& guest, MachineMemory& memory, const Options& options, Counts& counts, Nesting* nesting)
+ShadowSpace::ShadowSpace(Guest& guest, MachineMemory& memory, const Options& options, Nesting* nesting)
     : guest_(guest),
       memory_(memory),
       options_(options),
-      counts_(counts),
       nesting_(nesting),
-      pages_(guest, memory, counts, nesting ? Nesting::kMark : 0) {}
+      pages_(guest, memory, nesting ? Nesting::kMark : 0) {}
+
+ShadowSpace::Registers& ShadowSpace::registers(unsigned vcpu) {
+  std::unique_ptr<Registers>& r = processors_[vcpu];
+  if (!r) r = std::make_unique<Registers>();
+  return *r;
+}
 
 // ---- roots
 // ---------------------------------------------------------------------------------------------------------------
 
 Role ShadowSpace::base_role() const {
   Role r;
-  r.mode = mode_;
-  if (mode_ == PagingMode::off) return r;
-  r.nxe = rules_.nxe;
-  r.pse = rules_.pse;
-  r.waives = !rules_.write_protect;
-  r.smep_waived = r.waives && rules_.smep;
+  r.mode = r_->mode;
+  if (r_->mode == PagingMode::off) return r;
+  r.nxe = r_->rules.nxe;
+  r.pse = r_->rules.pse;
+  r.waives = !r_->rules.write_protect;
+  r.smep_waived = r.waives && r_->rules.smep;
   r.smap_waived = r.waives && guards_user_pages();
   return r;
 }
 
 unsigned ShadowSpace::top_level() const {
-  return mode_ == PagingMode::five_level ? 5 : mode_ == PagingMode::four_level ? 4 : 2;
+  return r_->mode == PagingMode::five_level ? 5 : r_->mode == PagingMode::four_level ? 4 : 2;
 }
 
 void ShadowSpace::set_paging(const PagingState& state, Bill& bill) {
-  const Role before = role_;
-  const bool first = roots_.empty();
-  state_ = state;
-  mode_ = mode_of(state);
-  rules_ = Rules::of(state);
-  role_ = base_role();
-  if (!first && before != role_) flush_ = true;
+  const Role before = r_->role;
+  const bool first = r_->roots.empty();
+  r_->state = state;
+  r_->mode = mode_of(state);
+  r_->rules = Rules::of(state);
+  r_->role = base_role();
+  if (!first && before != r_->role) flush_.here = true;
 
   Shadowed wanted;
-  if (mode_ != PagingMode::off) wanted.cr3 = state.cr3;
-  if (mode_ == PagingMode::pae) std::copy(state.pdpte, state.pdpte + 4, wanted.pdpte);
-  wanted.role = role_;
+  if (r_->mode != PagingMode::off) wanted.cr3 = state.cr3;
+  if (r_->mode == PagingMode::pae) std::copy(state.pdpte, state.pdpte + 4, wanted.pdpte);
+  wanted.role = r_->role;
   const auto same = [&](const Shadowed& s) {
     return s.cr3 == wanted.cr3 && std::equal(s.pdpte, s.pdpte + 4, wanted.pdpte) && s.role == wanted.role;
   };
-  if (!first && same(roots_.front())) return point_hardware();
-  const auto known = std::find_if(roots_.begin(), roots_.end(), same);
-  if (known != roots_.end()) {
-    std::rotate(roots_.begin(), known, known + 1);
-    ++counts_.roots_reused;
-    for (const u32 id : roots_.front().page)
+  if (!first && same(r_->roots.front())) {
+    restore_root(bill);  // another processor may have zapped it
+    return point_hardware();
+  }
+  const auto known = std::find_if(r_->roots.begin(), r_->roots.end(), same);
+  if (known != r_->roots.end()) {
+    std::rotate(r_->roots.begin(), known, known + 1);
+    ++counts_->roots_reused;
+    for (const u32 id : r_->roots.front().page)
       if (id != kNone) pages_.use(id);
   } else {
     make_room(4);
-    roots_.insert(roots_.begin(), wanted);
+    r_->roots.insert(r_->roots.begin(), wanted);
     load_root(bill);
-    if (roots_.size() > options_.roots + 1) drop_root(roots_.size() - 1);
+    if (r_->roots.size() > options_.roots + 1) drop_root(*r_, r_->roots.size() - 1);
   }
   sync_reachable();
   point_hardware();
@@ -102,24 +110,24 @@ void ShadowSpace::set_paging(const PagingState& state, Bill& bill) {
 
 /// Finds or makes the top pages of the present root.
 void ShadowSpace::load_root(Bill& bill) {
-  root_lost_ = false;
-  ++counts_.roots_loaded;
+  r_->root_lost = false;
+  ++counts_->roots_loaded;
   work_ += options_.root;
-  Role r = role_;
+  Role r = r_->role;
   r.level = static_cast<u8>(top_level());
   const auto take = [&](unsigned n, u64 gfn) {
     const u32 id = get_page(gfn, r, bill);
-    Shadowed& root = roots_.front();
+    Shadowed& root = r_->roots.front();
     root.page[n] = id;
     ++pages_.page(id).pins;
   };
-  const Shadowed wanted = roots_.front();
-  switch (mode_) {
+  const Shadowed wanted = r_->roots.front();
+  switch (r_->mode) {
     case PagingMode::four_level:
     case PagingMode::five_level: {
       const u64 gfn = (wanted.cr3 & LinearFormat::kAddress) >> kPageShift;
       if (!nests(gfn)) return take(0, gfn);
-      roots_.front().guests = guest_.back(PhysAddr(gfn << kPageShift), true, bill).address;
+      r_->roots.front().guests = guest_.back(PhysAddr(gfn << kPageShift), true, bill).address;
       return;
     }
     case PagingMode::pae:
@@ -136,43 +144,50 @@ void ShadowSpace::load_root(Bill& bill) {
   }
 }
 
-void ShadowSpace::drop_root(std::size_t n) {
-  for (const u32 id : roots_[n].page)
+void ShadowSpace::drop_root(Registers& of, std::size_t n) {
+  for (const u32 id : of.roots[n].page)
     if (id != kNone) --pages_.page(id).pins;
-  roots_.erase(roots_.begin() + static_cast<std::ptrdiff_t>(n));
+  of.roots.erase(of.roots.begin() + static_cast<std::ptrdiff_t>(n));
+}
+
+/// The root that a processor's hardware is set to.
+void ShadowSpace::lose_root(Registers& of) {
+  for (u32& page : of.roots.front().page)
+    if (page != kNone) --pages_.page(std::exchange(page, kNone)).pins;
+  of.root_lost = true;
 }
 
 void ShadowSpace::point_hardware() {
-  const Shadowed& root = roots_.front();
-  const bool paged = mode_ != PagingMode::off, wide = top_level() > 2;
+  const Shadowed& root = r_->roots.front();
+  const bool paged = r_->mode != PagingMode::off, wide = top_level() > 2;
   PagingState h;
   h.cr0 = cr0::pe | cr0::pg | cr0::wp;
   h.cr4 = cr4::pae;
-  if (paged) h.cr4 |= state_.cr4 & (cr4::pge | cr4::smep | cr4::smap);
+  if (paged) h.cr4 |= r_->state.cr4 & (cr4::pge | cr4::smep | cr4::smap);
   h.efer = efer::nxe;
-  h.ac = state_.ac;
+  h.ac = r_->state.ac;
   h.physical_width = kHardwareWidth;
-  h.gigabyte_pages = state_.gigabyte_pages;
+  h.gigabyte_pages = r_->state.gigabyte_pages;
   if (wide) {
-    h.cr4 |= state_.cr4 & (cr4::pcide | cr4::la57 | cr4::pke);
-    h.pkru = state_.pkru;
+    h.cr4 |= r_->state.cr4 & (cr4::pcide | cr4::la57 | cr4::pke);
+    h.pkru = r_->state.pkru;
     h.efer |= efer::lme | efer::lma;
     const bool guests = root.page[0] == kNone;
     h.cr3 = guests ? root.guests.value | Nesting::kGuestsMark : pages_.page(root.page[0]).frame.value | pages_.mark();
-    h.cr3 |= pcid_of(state_);
+    h.cr3 |= pcid_of(r_->state);
   } else {
     for (unsigned n = 0; n < 4; ++n)
       if (root.page[n] != kNone)
         h.pdpte[n] = pages_.page(root.page[n]).frame.value | pages_.mark() | LinearFormat::kPresent;
   }
-  hardware_ = h;
+  r_->hardware = h;
 }
 
-u32 ShadowSpace::root_page(u64 linear) const { return roots_.front().page[top_level() > 2 ? 0 : (linear >> 30) & 3]; }
+u32 ShadowSpace::root_page(u64 linear) const { return r_->roots.front().page[top_level() > 2 ? 0 : (linear >> 30) & 3]; }
 
 /// Whether the present root leads to the page.
 bool ShadowSpace::reaches(u32 id) const {
-  const Shadowed& root = roots_.front();
+  const Shadowed& root = r_->roots.front();
   if (std::find(root.page, root.page + 4, id) != root.page + 4) return true;
   const ShadowPage& p = pages_.page(id);
   for (u32 s = p.parents; s != kNone; s = pages_.page(s >> 9).next[s & 511])
@@ -186,39 +201,42 @@ bool ShadowSpace::reaches(u32 id) const {
 void ShadowSpace::clear(u32 slot) {
   // The guest's own flush need not reach what hangs below an upper entry, or all the pieces of a larger page.
   if (pages_.page(ShadowPages::page_of(slot)).role.level > 1 || pages_.page(ShadowPages::page_of(slot)).role.direct)
-    flush_ = true;
+    flush_everywhere();
   pages_.clear(slot);
   work_ += options_.zap;
 }
 
 void ShadowSpace::zap(u32 id) {
   if (pages_.page(id).pins)
-    for (std::size_t n = roots_.size(); n-- > 0;)
-      if (std::find(roots_[n].page, roots_[n].page + 4, id) != roots_[n].page + 4) {
-        if (n) {
-          drop_root(n);
-          continue;
-        }
-        for (u32& page : roots_[0].page)
-          if (page != kNone) --pages_.page(std::exchange(page, kNone)).pins;
-        root_lost_ = true;
+    for_each_processor([&](Registers& of) {
+      for (std::size_t n = of.roots.size(); n-- > 0;) {
+        if (std::find(of.roots[n].page, of.roots[n].page + 4, id) == of.roots[n].page + 4) continue;
+        n ? drop_root(of, n) : lose_root(of);
       }
+    });
   work_ += options_.zap * pages_.page(id).present;
   pages_.zap(id);
-  flush_ = true;
+  flush_everywhere();
 }
 
-/// Recycles until so many pages may be made; the present root stays.
+/// Whether the hardware of some processor is set to it.
+bool ShadowSpace::is_in_use(u32 id) const {
+  for (const auto& [vcpu, of] : processors_) {
+    if (of->roots.empty()) continue;
+    const auto& page = of->roots.front().page;
+    if (std::find(page, page + 4, id) != page + 4) return true;
+  }
+  return false;
+}
+
+/// Recycles until so many pages may be made; the roots in use stay.
 void ShadowSpace::make_room(u64 wanted) {
   const u64 limit = options_.memory >> kPageShift;
-  const auto is_present_root = [&](u32 id) {
-    return !roots_.empty() && std::find(roots_[0].page, roots_[0].page + 4, id) != roots_[0].page + 4;
-  };
   for (u32 id = pages_.oldest(); id != kNone && pages_.live() + wanted > limit;) {
     const u32 after = pages_.newer_than(id);
-    if (!is_present_root(id)) {
+    if (!is_in_use(id)) {
       zap(id);
-      ++counts_.recycled;
+      ++counts_->recycled;
     }
     id = after;
   }
@@ -248,10 +266,10 @@ u32 ShadowSpace::get_page(u64 gfn, const Role& role, Bill& bill) {
 }
 
 void ShadowSpace::protect(u64 gfn) {
-  if (nesting_) flush_ |= nesting_->protect(gfn);
+  if (nesting_ && nesting_->protect(gfn)) flush_everywhere();
   const unsigned n = pages_.protect(gfn);
   work_ += options_.zap * n;
-  flush_ |= n != 0;
+  if (n) flush_everywhere();
 }
 
 // ---- agile paging
@@ -263,18 +281,21 @@ void ShadowSpace::unshadow(u64 gfn, Bill& bill) {
     if (!pages_.page(id).role.direct) touched_.push_back(id);
   });
   for (const u32 id : touched_) zap(id);
-  flush_ = true;
-  if (root_lost_) load_root(bill), point_hardware();
+  flush_everywhere();
+  restore_root(bill);
 }
 
 void ShadowSpace::reshadow(u64 gfn, Bill& bill) {
   work_ += options_.zap * pages_.drop_guests_links(gfn);
-  flush_ = true;
+  flush_everywhere();
   // Roots that had no page of their own.
-  for (std::size_t n = roots_.size(); n-- > 1;)
-    if (roots_[n].page[0] == kNone && roots_[n].cr3 >> kPageShift == gfn) drop_root(n);
-  if (top_level() > 2 && roots_.front().page[0] == kNone && !nests(state_.cr3 >> kPageShift))
-    make_room(1), load_root(bill), point_hardware();
+  for_each_processor([&](Registers& of) {
+    for (std::size_t n = of.roots.size(); n-- > 0;) {
+      if (of.roots[n].guests == MachineAddr() || of.roots[n].cr3 >> kPageShift != gfn) continue;
+      n ? drop_root(of, n) : lose_root(of);
+    }
+  });
+  if (r_->root_lost) make_room(1), restore_root(bill);
 }
 
 Backing ShadowSpace::untraced(PhysAddr address, Backing b) const {
@@ -286,7 +307,8 @@ Backing ShadowSpace::untraced(PhysAddr address, Backing b) const {
 }
 
 bool ShadowSpace::knows_root(u64 cr3) const {
-  return std::any_of(roots_.begin(), roots_.end(), [&](const Shadowed& s) { return s.cr3 == cr3 && s.role == role_; });
+  return std::any_of(r_->roots.begin(), r_->roots.end(),
+                     [&](const Shadowed& s) { return s.cr3 == cr3 && s.role == r_->role; });
 }
 
 void ShadowSpace::forget(PhysAddr first, u64 bytes, Bill& bill) {
@@ -296,17 +318,16 @@ void ShadowSpace::forget(PhysAddr first, u64 bytes, Bill& bill) {
     pages_.for_each_of(gfn, [&](u32 id) { touched_.push_back(id); });
     for (const u32 id : touched_) zap(id);
   }
-  pending_ = {};
-  flush_ = true;
+  flush_everywhere();
   // Roots of the guest's own are held by their machine addresses.
-  for (std::size_t n = roots_.size(); n-- > 0;) {
-    if (roots_[n].guests == MachineAddr() || roots_[n].cr3 - first.value >= bytes) continue;
-    if (n)
-      drop_root(n);
-    else
-      root_lost_ = true;
-  }
-  if (root_lost_) load_root(bill), point_hardware();
+  for_each_processor([&](Registers& of) {
+    of.pending = {};
+    for (std::size_t n = of.roots.size(); n-- > 0;) {
+      if (of.roots[n].guests == MachineAddr() || of.roots[n].cr3 - first.value >= bytes) continue;
+      n ? drop_root(of, n) : lose_root(of);
+    }
+  });
+  restore_root(bill);
 }
 
 }  // namespace nestwalk::models::shadow

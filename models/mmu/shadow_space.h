@@ -2,8 +2,15 @@
 // them what a TLB of the guest's might be: lazy fill at faults, traces on the guest's tables, unsynchronized leaf tables,
 // roots. The scheme is KVM's shadow MMU (Documentation/virt/kvm/x86/mmu.rst); the terms true fault, hidden fault and trace
 // are Adams's and Agesen's (ASPLOS 2006).
+//
+// The tables, and with them traces and what is unsynchronized, are the machine's. Each of its processors has registers and
+// roots of its own; one of them is at work at a time (`turn_to`). What the hypervisor takes from all of them (a zapped
+// page, a write right) is flushed on every core, as by kvm_flush_remote_tlbs; an entry that only follows the guest's stays
+// in the TLBs of other processors until the guest shoots it down, as it would without a hypervisor.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -65,15 +72,30 @@ class Nesting {
 
 class ShadowSpace {
  public:
-  ShadowSpace(Guest& guest, MachineMemory& memory, const Options& options, Counts& counts, Nesting* nesting = nullptr);
+  ShadowSpace(Guest& guest, MachineMemory& memory, const Options& options, Nesting* nesting = nullptr);
+
+  struct Registers;
+  /// Those of a processor, made when it is asked for first; they stay where they are.
+  Registers& registers(unsigned vcpu);
+  Registers& any_registers() { return *processors_.begin()->second; }
+  /// What follows is for this processor, and counted by the model of its core.
+  void turn_to(Registers& processor, Counts& counts) {
+    r_ = &processor;
+    counts_ = &counts;
+    pages_.set_counts(counts);
+  }
+  /// The present processor's root was zapped by another: it gets a new one.
+  void restore_root(Bill& bill) {
+    if (r_->root_lost) load_root(bill), point_hardware();
+  }
 
   Guest& guest() const { return guest_; }
   /// The guest's registers. Turns to the shadow of its tables, synchronized; true: the hardware's rules differ so much that
   /// nothing in its TLBs holds any more.
   void set_paging(const PagingState& state, Bill& bill);
-  const PagingState& paging() const { return state_; }
+  const PagingState& paging() const { return r_->state; }
   /// The registers that make the hardware walk the shadow.
-  const PagingState& hardware() const { return hardware_; }
+  const PagingState& hardware() const { return r_->hardware; }
 
   Served serve(u64 linear, Access access, u32 error, Bill& bill);
   /// The shadow's part of an invalidation: entries that the guest may have changed unheard.
@@ -82,12 +104,12 @@ class ShadowSpace {
   void forget(PhysAddr first, u64 bytes, Bill& bill);
   /// A store that traps is carried out after the model has answered; then its entries may be filled from what it wrote.
   void settle(u64 linear) {
-    if (pending_.bytes && pending_.end != linear) fill_pending();
+    if (r_->pending.bytes && r_->pending.end != linear) fill_pending();
   }
 
   // ---- agile paging ------------------------------------------------------------------------------------------------
   /// Whether the registers allow that hardware walks tables of the guest's under the rules that it walks the shadow by.
-  bool can_nest() const { return nesting_ && top_level() > 2 && rules_.write_protect && rules_.nxe; }
+  bool can_nest() const { return nesting_ && top_level() > 2 && r_->rules.write_protect && r_->rules.nxe; }
   /// The frame's shadows go, and with them its traces: `Nesting::nests` has become true.
   void unshadow(u64 gfn, Bill& bill);
   /// ... has become false.
@@ -100,9 +122,19 @@ class ShadowSpace {
   u64 pages() const { return pages_.live(); }
   u64 unsynced() const { return pages_.unsynced().size(); }
   Cycles take_work() { return std::exchange(work_, 0); }
-  bool take_flush() { return std::exchange(flush_, false); }
+  /// What must not stay cached: by the present core (every processor's of the machine), and by others.
+  struct Flush {
+    bool here = false, elsewhere = false;
+  };
+  Flush take_flush() { return std::exchange(flush_, {}); }
 
  private:
+  void flush_everywhere() { flush_ = {true, true}; }
+  template <class Function>
+  void for_each_processor(Function&& f) {
+    for (auto& [vcpu, registers] : processors_) f(*registers);
+  }
+
   struct Shadowed {  ///< a root
     u64 cr3 = 0, pdpte[4] = {};
     Role role;
@@ -122,10 +154,12 @@ class ShadowSpace {
   // roots (shadow_space.cpp)
   Role base_role() const;
   /// A supervisor's access to a user's page may be refused because it is one: by SMAP, or by a protection key.
-  bool guards_user_pages() const { return state_.cr4 & (cr4::smap | cr4::pke); }
+  bool guards_user_pages() const { return r_->state.cr4 & (cr4::smap | cr4::pke); }
   unsigned top_level() const;
   void load_root(Bill& bill);
-  void drop_root(std::size_t n);
+  void drop_root(Registers& of, std::size_t n);
+  void lose_root(Registers& of);
+  bool is_in_use(u32 id) const;
   void point_hardware();
   u32 root_page(u64 linear) const;
   bool reaches(u32 id) const;
@@ -173,22 +207,30 @@ class ShadowSpace {
   Guest& guest_;
   MachineMemory& memory_;
   const Options& options_;
-  Counts& counts_;
+  Counts* counts_ = nullptr;
   Nesting* nesting_;
   ShadowPages pages_;
-  PagingState state_, hardware_;
-  Rules rules_;
-  PagingMode mode_ = PagingMode::off;
-  Role role_;
-  std::vector<Shadowed> roots_;  ///< the first is the hardware's
-  bool root_lost_ = false;
-  struct Pending {
-    u64 gfn = 0, end = 0;
-    unsigned offset = 0, bytes = 0;
-  } pending_;
-  std::vector<u32> touched_;  ///< for lists of pages, kept so as not to allocate
+  std::map<unsigned, std::unique_ptr<Registers>> processors_;  ///< by vCPU
+  Registers* r_ = nullptr;                                     ///< of the one at work
+  std::vector<u32> touched_;                                   ///< for lists of pages, kept so as not to allocate
   Cycles work_ = 0;
-  bool flush_ = false;
+  Flush flush_;
+
+ public:
+  /// One processor's.
+  struct Registers {
+    PagingState state, hardware;
+    Rules rules;
+    PagingMode mode = PagingMode::off;
+    Role role;
+    std::vector<Shadowed> roots;  ///< the first is the hardware's
+    bool root_lost = false;
+    bool entered = false;  ///< its registers have been set
+    struct Pending {
+      u64 gfn = 0, end = 0;
+      unsigned offset = 0, bytes = 0;
+    } pending;
+  };
 };
 
 }  // namespace nestwalk::models::shadow

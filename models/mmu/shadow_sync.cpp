@@ -49,7 +49,7 @@ void ShadowSpace::table_written(u64 gfn, unsigned offset, unsigned bytes) {
     }
     if (is_flood(p, offset, bytes)) {
       zap(id);
-      ++counts_.flooded;
+      ++counts_->flooded;
       continue;
     }
     const Extent e = extent_of(p.role);
@@ -62,17 +62,18 @@ void ShadowSpace::table_written(u64 gfn, unsigned offset, unsigned bytes) {
 
 /// The store that trapped has been carried out: lowest-level entries that it made are filled.
 void ShadowSpace::fill_pending() {
-  const Pending done = std::exchange(pending_, {});
+  const Registers::Pending done = std::exchange(r_->pending, {});
   touched_.clear();
   pages_.for_each_of(done.gfn, [&](u32 id) {
     const ShadowPage& p = pages_.page(id);
-    if (!p.role.direct && p.role.level == 1 && p.role.mode == mode_ && p.role.nxe == rules_.nxe) touched_.push_back(id);
+    if (!p.role.direct && p.role.level == 1 && p.role.mode == r_->mode && p.role.nxe == r_->rules.nxe)
+      touched_.push_back(id);
   });
   const Cycles work = work_;
   for (const u32 id : touched_) {
     const Extent e = extent_of(pages_.page(id).role);
     for (unsigned n = done.offset / e.entry_bytes; n <= (done.offset + done.bytes - 1) / e.entry_bytes; ++n)
-      if (n - e.first < e.count && fill(id, n - e.first)) ++counts_.updated;
+      if (n - e.first < e.count && fill(id, n - e.first)) ++counts_->updated;
   }
   work_ = work;  // charged with the exit that announced it
 }
@@ -94,7 +95,7 @@ bool ShadowSpace::fill_from(u32 id, u64 index) {
   const Backing table = guest_.look(PhysAddr(table_entry_address(p, index, F::kEntryBytes)));
   if (table.kind != Backing::Kind::memory) return false;
   const u64 e = read_guest_entry(memory_, table, F::kEntryBytes);
-  if (!F::present(e) || !(e & F::kAccessed) || F::malformed(e, 1, true, rules_)) return false;
+  if (!F::present(e) || !(e & F::kAccessed) || F::malformed(e, 1, true, r_->rules)) return false;
   Guided g;
   g.leaf.rights = p.role.rights & F::grant(e);
   g.leaf.dirty = e & F::kDirty;
@@ -112,7 +113,7 @@ void ShadowSpace::fill_around(u32 slot) {
   if (group < 2) return;
   const u64 first = (slot & 511) / group * group;
   for (u64 n = first; n < first + group && n < 512; ++n)
-    if (fill(ShadowPages::page_of(slot), n)) ++counts_.prefetched;
+    if (fill(ShadowPages::page_of(slot), n)) ++counts_->prefetched;
 }
 
 // ---- unsynchronized tables
@@ -127,7 +128,7 @@ bool ShadowSpace::sync_entry_from(u32 id, u64 index) {
   if (!old) return false;
   const u64 e =
       read_guest_entry(memory_, guest_.look(PhysAddr(table_entry_address(p, index, F::kEntryBytes))), F::kEntryBytes);
-  const bool usable = F::present(e) && (e & F::kAccessed) && !F::malformed(e, 1, true, rules_);
+  const bool usable = F::present(e) && (e & F::kAccessed) && !F::malformed(e, 1, true, r_->rules);
   if (!usable || (old & (kDevice | kWaived)) || F::frame(e, 1) >> kPageShift != pages_.target(slot)) {
     clear(slot);
     return true;
@@ -148,12 +149,12 @@ bool ShadowSpace::sync_entry_from(u32 id, u64 index) {
 bool ShadowSpace::sync_entry(u32 id, u64 index) {
   work_ += options_.sync;
   const bool changed = with_format(pages_.page(id).role.mode, [&]<class F>() { return sync_entry_from<F>(id, index); });
-  counts_.synced_entries += changed;
+  counts_->synced_entries += changed;
   return changed;
 }
 
 void ShadowSpace::sync_page(u32 id) {
-  ++counts_.syncs;
+  ++counts_->syncs;
   for (u64 n = 0; n < 512; ++n) sync_entry(id, n);
 }
 
@@ -180,10 +181,10 @@ void ShadowSpace::invalidate(const Invalidation& what) {
   switch (what.kind) {
     case Invalidation::Kind::page: return sync_linear(what.address.value);
     case Invalidation::Kind::pcid_page:
-      if (what.pcid == pcid_of(state_)) sync_linear(what.address.value);
+      if (what.pcid == pcid_of(r_->state)) sync_linear(what.address.value);
       return;
     case Invalidation::Kind::pcid:
-      if (what.pcid == pcid_of(state_)) sync_reachable();
+      if (what.pcid == pcid_of(r_->state)) sync_reachable();
       return;
     default: return sync_reachable();
   }

@@ -31,8 +31,7 @@ std::string config(const std::string& more, const char* design = "", u64 quantum
 /// Models under which a machine may have several processors.
 std::vector<std::string> models() {
   std::vector<std::string> names;
-  for (const auto& [name, entry] : mmu::Models::instance().entries())
-    if (name != "shadow" && name != "agile") names.push_back(name);
+  for (const auto& [name, entry] : mmu::Models::instance().entries()) names.push_back(name);
   return names;
 }
 
@@ -99,6 +98,29 @@ TEST_CASE("under the instruction clock each processor retires the same under eve
             CHECK(streams.of[n].instructions == bench.value("cpu" + std::to_string(n) + ".instructions"));
           }
         }
+  }
+}
+
+TEST_CASE("more processors than cores repeat themselves, under every design with a hypervisor", "[smp]") {
+  const Scratch scratch;
+  for (const char* guest : kGuests) {
+    const std::string image = build_guest(scratch, std::string("test/guests/") + guest + ".S");
+    for (const std::string model : {"nested", "shadow", "agile"}) {
+      INFO(guest << ", " << model);
+      std::string reports[2];
+      for (std::string& report : reports) {
+        // The third and fourth processor wait for a SIPI that never comes.
+        MachineBench bench(
+            "[cpu]\nmodel = skylake\n[machine]\nprocessors = 4\n[host]\ncores = 1\nslice = 50\n[mmu]\nmodel = " + model +
+                "\n",
+            image);
+        bench.run_to_end(50'000'000);
+        report = bench.report();
+        CHECK(bench.value("cycles.world") > 0);
+        CHECK(bench.value("cpu3.instructions") == 0);
+      }
+      CHECK(reports[0] == reports[1]);
+    }
   }
 }
 

@@ -52,7 +52,7 @@ constexpr Policy kPolicies[] = {
     {"xrstor-fault", "XRSTOR that raises #GP or #PF", "which components it has already loaded", "none", "Intel's parts have loaded x87 when they see a bad MXCSR (measured)", "XRSTOR refuses bad headers, bad alignment and a bad MXCSR with #GP"},
     {"ad-bits", "page walks", "A in entries of a walk that ends in a fault (SDM vol. 3, 4.8)", "only set once the access is allowed", "the least that is permitted", "a faulting walk leaves accessed and dirty flags alone, a load leaves the dirty flag alone"},
     {"stale-entries", "INVLPG, MOV CR3, page faults", "how much more than asked is forgotten", "no more than the manual demands", "the modelled TLB is the one the guest sees", "a stale translation stays visible until the guest flushes it"},
-    {"lock-split", "locked accesses across a page", "atomicity against devices", "atomic: one processor, no DMA in between", "", "a store that ends on a missing page writes nothing on the first"},
+    {"lock-split", "locked accesses across a page", "atomicity against other processors and devices", "atomic: processors take turns between instructions, no DMA in between", "", "a store that ends on a missing page writes nothing on the first"},
     {"int1-priority", "data breakpoints and single-step together", "order", "one #DB with all bits of DR6", "SDM vol. 3, 17.3", "a data breakpoint and single-step behind one instruction are one trap with both bits"},
     // ---- makers
     {"syscall-compat", "SYSCALL, SYSENTER in compatibility mode", "which of them exists", "AMD models: SYSCALL; Intel: SYSENTER", "as the makers document", "in compatibility mode SYSCALL is AMD's and SYSENTER is Intel's"},

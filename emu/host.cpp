@@ -25,9 +25,10 @@ void HostParams::declare(sim::Section s) {
           "who gets a core next: each in turn, or the one that has had least of it for its weight");
   s.field("slice", slice_us, {1, 60'000'000, "microseconds"},
           "guest time after which another virtual machine has its turn");
-  s.field("steal", steal, {{"hidden", Steal::hidden}, {"visible", Steal::visible}},
-          "whether a virtual machine's own time (TSC, timers) stands still while another has its core, so that ticks are not "
-          "lost and time-outs hold; it goes on for machines of several processors");
+  s.field(
+      "steal", steal, {{"hidden", Steal::hidden}, {"visible", Steal::visible}},
+      "whether a virtual machine's own time (TSC, timers) stands still while another has its core, so that ticks are not "
+      "lost and time-outs hold; it goes on for machines of several processors");
   if (colours & (colours - 1)) s.refuse("colours", "must be a power of two");
 }
 

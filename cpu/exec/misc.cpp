@@ -51,8 +51,7 @@ template <While condition>
 void loop(Cpu& c, const Insn& i) {
   const u64 left = truncate_to(c.s.gpr[RCX] - 1, i.address);
   const bool zf = c.s.flags.zf();
-  if (left && (condition == While::always || zf == (condition == While::equal)))
-    jump(c, static_cast<u64>(i.imm), i.width);
+  if (left && (condition == While::always || zf == (condition == While::equal))) jump(c, static_cast<u64>(i.imm), i.width);
   set_at_size(c, RCX, left, i.address);  // after a target outside CS has faulted
 }
 

@@ -183,20 +183,6 @@ TEST_CASE("a near branch with 66 in 64-bit mode is 64 bits wide on Intel models 
   CHECK(amd.cpu->s.rip == 0x0024);
 }
 
-TEST_CASE("so are LOOP and JRCXZ with 66", "[system]") {
-  Bench intel("[cpu]\nmodel = skylake\n"), amd("[cpu]\nmodel = zen2\n");
-  for (const u8 opcode : {u8{0xe2}, u8{0xe3}})
-    for (Bench* b : {&intel, &amd}) {
-      b->long_mode();
-      b->cpu->s.rip = 0x20010;
-      b->cpu->s.gpr[RCX] = opcode == 0xe2 ? 5 : 0;
-      b->text({0x66, opcode, 0x10}, 0x20010);
-      b->step();
-      INFO(+opcode);
-      CHECK(b->cpu->s.rip == (b == &intel ? 0x20023 : 0x0023));
-    }
-}
-
 TEST_CASE("in compatibility mode SYSCALL is AMD's and SYSENTER is Intel's", "[system][syscall]") {
   for (const char* model : {"skylake", "zen2"}) {
     Bench b("[cpu]\nmodel = " + std::string(model) + "\n");

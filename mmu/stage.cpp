@@ -9,18 +9,20 @@ namespace {
 
 /// Entries of tables that lie where no memory is read as all ones, like any unclaimed bus cycle; registers of devices are
 /// not disturbed by walks.
-u64 read_entry(const MachineMemory& memory, MachineAddr a, unsigned bytes) {
-  u64 entry = low_mask(bytes * 8);
-  if (const u8* p = memory.host(a)) std::memcpy(&entry, p, bytes);
+template <unsigned Bytes>
+u64 read_entry(const MachineMemory& memory, MachineAddr a) {
+  u64 entry = low_mask(Bytes * 8);
+  if (const u8* p = memory.host(a)) std::memcpy(&entry, p, Bytes);
   return entry;
 }
 
 /// Compare and swap; where nothing can be written the write is lost, as on the bus.
-bool swap_entry(MachineMemory& memory, MachineAddr a, u64 old, u64 now, unsigned bytes) {
+template <unsigned Bytes>
+bool swap_entry(MachineMemory& memory, MachineAddr a, u64 old, u64 now) {
   if (!memory.is_writable(a)) return true;
-  if (read_entry(memory, a, bytes) != old) return false;
-  std::memcpy(memory.host(a), &now, bytes);
-  if (memory.holds_code(a)) memory.code_written(a, bytes);
+  if (read_entry<Bytes>(memory, a) != old) return false;
+  std::memcpy(memory.host(a), &now, Bytes);
+  if (memory.holds_code(a)) memory.code_written(a, Bytes);
   return true;
 }
 
@@ -62,7 +64,7 @@ class RadixStage<F>::Tables {
       read.served_by = answer.served_by;
       bill_.walk_read(read);
     }
-    return entry_[level] = read_entry(stage_.memory_, where, F::kEntryBytes);
+    return entry_[level] = read_entry<F::kEntryBytes>(stage_.memory_, where);
   }
 
   Result<bool> update(u64 address, u64 old, u64 now, unsigned level) {
@@ -72,7 +74,7 @@ class RadixStage<F>::Tables {
     }
     const MachineAddr where = place_[level].where;
     bill_.charge(Cause::walk_update, stage_.caches_.walk_access(where, true).cycles);
-    return swap_entry(stage_.memory_, where, old, now, F::kEntryBytes);
+    return swap_entry<F::kEntryBytes>(stage_.memory_, where, old, now);
   }
 
   u64 entry(unsigned level) const { return entry_[level]; }
@@ -84,6 +86,10 @@ class RadixStage<F>::Tables {
   };
 
   Result<Done> locate(u64 address, unsigned level, Side side) {
+    if (stage_.on_machine_) {  // nothing to ask
+      place_[level] = {MachineAddr(address), true};
+      return Done{};
+    }
     Stage& below = *stage_.below_;
     below.serve(stage_.host_ ? stage_.guest_level_ : level);
     const Result<Leaf> leaf = below.translate(address, Access{side, false, true}, bill_);
@@ -106,7 +112,7 @@ class RadixStage<F>::Spectator {
   Result<u64> read(u64 address, unsigned) {
     const Result<Leaf> leaf = stage_.below_->probe(address, Access{Side::load, false, true});
     if (!leaf) return leaf.fault();
-    return read_entry(stage_.memory_, MachineAddr(leaf->address), F::kEntryBytes);
+    return read_entry<F::kEntryBytes>(stage_.memory_, MachineAddr(leaf->address));
   }
   Result<bool> update(u64, u64, u64, unsigned) { return true; }
 
@@ -116,7 +122,11 @@ class RadixStage<F>::Spectator {
 
 template <TableFormat F>
 RadixStage<F>::RadixStage(Stage& below, MachineMemory& memory, DataCaches& caches, PageWalkCaches* walk_caches)
-    : Stage(&below), memory_(memory), caches_(caches), walk_caches_(walk_caches) {
+    : Stage(&below),
+      memory_(memory),
+      caches_(caches),
+      walk_caches_(walk_caches),
+      on_machine_(dynamic_cast<MachineStage*>(&below)) {
   below.become_host();
 }
 
@@ -158,6 +168,7 @@ Result<Leaf> RadixStage<F>::translate(u64 address, Access access, Bill& bill) {
       walk_caches_->insert<F>(level, address, context_, F::table(tables.entry(level)), rights);
     }
   }
+  if (on_machine_) return leaf;
   below_->serve(host_ ? guest_level_ : 0);
   const Result<Leaf> lower = below_->translate(leaf->address, Access{access.side, access.user, false}, bill);
   if (!lower) return lower.fault();

@@ -87,6 +87,7 @@ class RadixStage final : public Stage {
   DataCaches& caches_;
   PageWalkCaches* walk_caches_;
   EntryCache* entry_cache_ = nullptr;
+  const bool on_machine_;  ///< the stage below answers with what it is asked
   Root root_;
   Rules rules_;
   u16 context_ = 0;

@@ -1,9 +1,9 @@
-// A set-associative array of tags and payloads: TLB entries, cache lines. Tags of a set lie side by side; the policy is
-// chosen when the array is built. The index functions are those measured by TLB;DR (LIN-n, XOR-n) and a modulo for
-// numbers of sets that are no power of two.
+// A set-associative array of tags and payloads: TLB entries, cache lines. Tags of a set lie side by side, and before them a
+// byte of each, eight to a word, that says which of them are worth comparing; the policy is chosen when the array is built.
+// The index functions are those measured by TLB;DR (LIN-n, XOR-n) and a modulo for numbers of sets that are no power of
+// two.
 #pragma once
 
-#include <algorithm>
 #include <bit>
 #include <memory>
 #include <vector>
@@ -44,11 +44,15 @@ class Array {
   static constexpr u64 kFree = ~u64{0};  ///< no tag
   static constexpr u32 kNone = ~u32{0};
 
-  Array(const Geometry& geometry, std::unique_ptr<Policy> policy)
+  /// `distinct`: two tags that one find() asks for differ below this bit only.
+  Array(const Geometry& geometry, std::unique_ptr<Policy> policy, unsigned distinct = 0)
       : geometry_(geometry),
+        distinct_(distinct),
+        words_((geometry.ways + 7) / 8),
         policy_(std::move(policy)),
         replay_(policy_->replay()),
         tags_(std::size_t{geometry.sets} * geometry.ways, kFree),
+        signatures_(std::size_t{geometry.sets} * words_),
         payloads_(tags_.size()),
         used_(geometry.sets),
         last_(replay_ == Policy::Replay::last_touched ? geometry.sets : 0, kNone) {}
@@ -62,21 +66,24 @@ class Array {
   /// The way that holds the tag, or else the way that holds the other, or kNone.
   u32 find(u32 set, u64 tag) const { return find(set, tag, tag); }
   u32 find(u32 set, u64 tag, u64 other) const {
-    // All ways of a chunk are compared before any branch: which way hits is what no branch predictor knows.
-    const u64* t = &tags_[slot(set, 0)];
+    if (used_[set] == 0) return kNone;
+    constexpr u64 kOnes = 0x0101010101010101, kTops = 0x8080808080808080;
+    const u64 wanted = signature(tag) * kOnes;
+    const u64* const words = &signatures_[std::size_t{set} * words_];
+    const u64* const tags = &tags_[slot(set, 0)];
     u32 second = kNone;
-    for (u32 first = 0; first < geometry_.ways; first += kChunk) {
-      const u32 n = std::min(kChunk, geometry_.ways - first);
-      u32 hit = 0, other_hit = 0;
-      for (u32 w = 0; w < n; ++w) {
-        hit |= static_cast<u32>(t[first + w] == tag) << w;
-        other_hit |= static_cast<u32>(t[first + w] == other) << w;
+    for (u32 word = 0; word < words_; ++word) {
+      // The top bit of each byte that is zero, that is, equal; bytes of 1 above such a one may have it too.
+      const u64 difference = words[word] ^ wanted;
+      for (u64 equal = (difference - kOnes) & ~difference & kTops; equal; equal &= equal - 1) {
+        const u32 way = word * 8 + static_cast<u32>(std::countr_zero(equal)) / 8;
+        if (tags[way] == tag) return way;
+        if (tags[way] == other && second == kNone) second = way;
       }
-      if (hit) return first + static_cast<u32>(std::countr_zero(hit));
-      if (other_hit && second == kNone) second = first + static_cast<u32>(std::countr_zero(other_hit));
     }
     return second;
   }
+  bool empty(u32 set) const { return used_[set] == 0; }
   bool holds(u32 set, u32 way) const { return tags_[slot(set, way)] != kFree; }
   u64 tag(u32 set, u32 way) const { return tags_[slot(set, way)]; }
   Payload& at(u32 set, u32 way) { return payloads_[slot(set, way)]; }
@@ -106,7 +113,7 @@ class Array {
       ++used_[set];
       ++residents_;
     }
-    tags_[s] = tag;
+    put(set, way, tag);
     payloads_[s] = payload;
     policy_->fill(set, way, now);
     note_last(set, way);
@@ -114,7 +121,7 @@ class Array {
   }
   void erase(u32 set, u32 way) {
     left(set, way);
-    tags_[slot(set, way)] = kFree;
+    put(set, way, kFree);
     --used_[set];
     --residents_;
   }
@@ -132,14 +139,26 @@ class Array {
   u32 handle(u32 set, u32 way) const { return first_handle_ + static_cast<u32>(slot(set, way)); }
 
  private:
-  static constexpr u32 kChunk = 16;
+  /// Never 0, so that free ways and the bytes behind the last way are like none.
+  u64 signature(u64 tag) const { return (tag >> distinct_) * 0x9e3779b97f4a7c15 >> 57 | 0x80; }
+  void put(u32 set, u32 way, u64 tag) {
+    tags_[slot(set, way)] = tag;
+    u64& word = signatures_[std::size_t{set} * words_ + way / 8];
+    const unsigned shift = way % 8 * 8;
+    word = (word & ~(u64{0xff} << shift)) | (tag == kFree ? 0 : signature(tag)) << shift;
+  }
+  u32 free_way(u32 set) const {
+    u32 way = 0;
+    while (holds(set, way)) ++way;
+    return way;
+  }
 
   std::size_t slot(u32 set, u32 way) const { return std::size_t{set} * geometry_.ways + way; }
 
   u32 choose(u32 set) {
     if (!has_room(set)) return policy_->victim(set);
     const u32 hint = policy_->hint(set);
-    return hint != Policy::kNoHint && !holds(set, hint) ? hint : find(set, kFree);
+    return hint != Policy::kNoHint && !holds(set, hint) ? hint : free_way(set);
   }
   void left(u32 set, u32 way) {
     if (!last_.empty()) {
@@ -155,9 +174,12 @@ class Array {
   }
 
   Geometry geometry_;
+  unsigned distinct_;
+  u32 words_;  ///< of signatures, for a set
   std::unique_ptr<Policy> policy_;
   Policy::Replay replay_;
   std::vector<u64> tags_;
+  std::vector<u64> signatures_;
   std::vector<Payload> payloads_;
   std::vector<u32> used_;  ///< residents per set
   std::vector<u32> last_;  ///< last touched way per set; empty where nobody asks

@@ -15,9 +15,10 @@ constexpr unsigned kLinearBits = 57;  // what lies above is a copy of the top bi
 u64 page_number(u64 linear, PageSize size) { return (linear & low_mask(kLinearBits)) >> shift_of(size); }
 
 /// Page number, size, G, VPID and PCID in one word; a global entry matches every PCID of its VPID.
-u64 tag_of(u64 number, PageSize size, u16 context) { return number << 19 | u64{number_of(size)} << 17 | context; }
+constexpr unsigned kNumberShift = 19;
+u64 tag_of(u64 number, PageSize size, u16 context) { return number << kNumberShift | u64{number_of(size)} << 17 | context; }
 u64 global_tag_of(u64 number, PageSize size, u16 context) {
-  return number << 19 | u64{number_of(size)} << 17 | 0x10000 | (context & kVpidMask);
+  return number << kNumberShift | u64{number_of(size)} << 17 | 0x10000 | (context & kVpidMask);
 }
 
 u64 linear_of(const Entry& e) { return e.page << kPageShift; }
@@ -80,7 +81,7 @@ void Group::read_bank(sim::Section section, std::string name, u64 seed) {
   section.field("entries", entries, {1, 1u << 20, "entries"}, "size of the array");
   const Geometry geometry = read_geometry(section, entries);
   auto policy = make_policy(section, geometry.sets, geometry.ways, seed);
-  Bank bank{std::move(name), {}, {}, Array<Entry>(geometry, std::move(policy))};
+  Bank bank{std::move(name), {}, {}, Array<Entry>(geometry, std::move(policy), kNumberShift)};
   std::copy(std::begin(takes), std::end(takes), bank.takes);
   banks_.push_back(std::move(bank));
 }

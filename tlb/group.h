@@ -108,12 +108,14 @@ u64 Group::erase_if(Predicate&& predicate) {
   u64 erased = 0;
   for (Bank& bank : banks_) {
     if (bank.array.residents() == 0) continue;
-    for (u32 set = 0; set < bank.array.sets(); ++set)
+    for (u32 set = 0; set < bank.array.sets(); ++set) {
+      if (bank.array.empty(set)) continue;
       for (u32 way = 0; way < bank.array.ways(); ++way)
         if (bank.array.holds(set, way) && predicate(bank.array.at(set, way))) {
           erase({&bank, set, way});
           ++erased;
         }
+    }
   }
   return erased;
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <utility>
 
 #include "tlb/group.h"
 
@@ -27,6 +28,12 @@ struct Hierarchy::Impl {
   u64 last_linear = 0;
   u16 pcid = 0;
   Entry unplaced;  ///< what is returned where no array of the first level took the entry
+  /// The last look-up found nothing, and nothing has been inserted since: what comes now replaces nothing.
+  struct Missed {
+    bool all = false;
+    Side side = Side::fetch;
+    u16 pcid = 0;
+  } missed;
 
   Impl(sim::Section s, u64 seed);
   void build_paths();
@@ -190,6 +197,7 @@ Found Hierarchy::lookup(u64 linear, u16 pcid, Side side, bool user) {
   Impl& m = *impl_;
   m.change_pcid(pcid);
   m.last_linear = linear;
+  m.missed.all = false;
   Found found;
   const Impl::Path& path = m.path(side);
   for (std::size_t i = 0; i < path.size(); ++i) {
@@ -216,6 +224,7 @@ Found Hierarchy::lookup(u64 linear, u16 pcid, Side side, bool user) {
     m.describe(m.refill(path, i, r), found);
     return found;
   }
+  m.missed = {true, side, pcid};
   return found;
 }
 
@@ -223,9 +232,10 @@ Found Hierarchy::insert(const Entry& given, Side side) {
   Impl& m = *impl_;
   const Entry entry = m.unplaced = given;  // `given` may be what a look-up returned, and about to be moved
   m.change_pcid(entry.pcid);
-  if (!covers(entry.page, entry.size, m.last_linear)) m.last_linear = entry.page << kPageShift;
+  if (!covers(entry.page, entry.size, m.last_linear)) m.last_linear = entry.page << kPageShift, m.missed.all = false;
   const Impl::Path& path = m.path(side);
-  for (Group* g : path) g->dropped += g->erase_address(m.last_linear, entry.pcid);
+  if (!(std::exchange(m.missed.all, false) && m.missed.side == side && m.missed.pcid == entry.pcid))
+    for (Group* g : path) g->dropped += g->erase_address(m.last_linear, entry.pcid);
   const Group::Resident r = m.place_before(path, path.size(), entry);
 
   Found found;

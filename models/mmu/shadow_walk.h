@@ -15,10 +15,14 @@ using namespace nestwalk::mmu;
 
 /// An entry of a guest's table; all ones where there is no memory, as on the bus.
 inline u64 read_guest_entry(const MachineMemory& memory, const Backing& b, unsigned bytes) {
-  u64 entry = low_mask(bytes * 8);
-  if (b.kind == Backing::Kind::memory)
-    if (const u8* p = memory.host(b.address)) std::memcpy(&entry, p, bytes);
-  return entry;
+  u64 entry = ~u64{0};
+  if (const u8* p = b.kind == Backing::Kind::memory ? memory.host(b.address) : nullptr) {
+    if (bytes == 8)
+      std::memcpy(&entry, p, 8);  // a call for a length that is known only here would cost more than the rest
+    else
+      std::memcpy(&entry, p, 4);
+  }
+  return bytes == 8 ? entry : static_cast<u32>(entry);
 }
 
 /// The window of a walk that counts, sets flags and keeps what it saw.

@@ -5,6 +5,7 @@
 #include "test/catch.h"
 #include "test/oracle/avx_forms.h"
 #include "test/oracle/compare.h"
+#include "test/oracle/harness/host_side.h"
 #include "test/oracle/vector_values.h"
 
 using namespace nestwalk;
@@ -89,6 +90,10 @@ void compare_forms(unsigned cases_per_form, u64 seed, Chosen chosen, Prepare pre
   Random random(seed);
   for (const VexForm& form : parsed_vex_forms()) {
     if (!chosen(form)) continue;
+    if (kStrayAccessesLand && form.rm == 'S') {
+      WARN("skipped: gathers; this build's AddressSanitizer has memory where their indices lead");
+      continue;
+    }
     std::vector<OracleCase> cases;
     for (unsigned n = 0; n < cases_per_form; ++n) {
       const bool memory = form.has_memory_form() && (!form.has_register_form() || random.below(3) == 0);

@@ -2,9 +2,10 @@
 // from the page's own tables, reads the bytes of a trace by them, and replays what it read.
 #include <zstd.h>
 
+#include <cstdio>
 #include <fstream>
 #include <iterator>
-#include <regex>
+#include <sstream>
 
 #include "test/conformance/machine_bench.h"
 #include "test/traces/reference.h"
@@ -52,9 +53,13 @@ struct Field {
 std::map<std::string, Field> record_table(const std::string& page) {
   std::map<std::string, Field> fields;
   const std::string section = page.substr(page.find("## A record"), page.find("### Type 1") - page.find("## A record"));
-  const std::regex row(R"(\| (\d+) \| (\d+) \| (\w+) \|)");
-  for (std::sregex_iterator i(section.begin(), section.end(), row), end; i != end; ++i)
-    fields[(*i)[3]] = {std::stoul((*i)[1]), std::stoul((*i)[2])};
+  std::istringstream lines(section);
+  for (std::string line; std::getline(lines, line);) {
+    unsigned long offset = 0, bytes = 0;
+    char name[32];
+    if (std::sscanf(line.c_str(), "| %lu | %lu | %31[a-z_0-9] |", &offset, &bytes, name) == 3)
+      fields[name] = {offset, bytes};
+  }
   return fields;
 }
 

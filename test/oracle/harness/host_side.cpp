@@ -29,6 +29,10 @@ std::string host_processor() {
 }
 
 std::unique_ptr<Side> make_host(std::string& missing) {
+  if (kStrayAccessesLand) {
+    missing = "this build's AddressSanitizer has memory where stray accesses of snippets go";
+    return nullptr;
+  }
   auto side = std::make_unique<ChildSide>("host", child::prepare, child::run);
   missing = side->missing();
   return missing.empty() ? std::move(side) : nullptr;

@@ -7,6 +7,13 @@
 
 namespace nestwalk::oracle {
 
+/// In this build memory that is not the snippets' lies where their stray accesses go, so that they do not fault.
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr bool kStrayAccessesLand = true;
+#else
+inline constexpr bool kStrayAccessesLand = false;
+#endif
+
 /// Whether this processor lacks a feature of our table (asked of CPUID, where the table says the bit lies).
 bool host_lacks(cpu::Feature feature);
 /// The brand string of CPUID.

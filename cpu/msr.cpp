@@ -97,8 +97,7 @@ Slot find_plain(u32 index, bool amd) {
   return {};
 }
 
-// ---- memory types
-// --------------------------------------------------------------------------------------------------------
+// ---- memory types ---------------------------------------------------------------------------------------------------
 
 /// UC, WC, WT, WP, WB (SDM vol. 3, table 11-2).
 constexpr bool valid_mtrr_type(u64 type) { return type == 0 || type == 1 || type == 4 || type == 5 || type == 6; }
@@ -156,8 +155,7 @@ u64 read_mtrr(const Cpu& c, u32 index) {
   return m.mtrr_variable[index - msr::mtrr_base0];
 }
 
-// ---- machine check banks
-// ---------------------------------------------------------------------------------------------------
+// ---- machine check banks --------------------------------------------------------------------------------------------
 
 bool is_mc_bank(u32 index) { return index - msr::mc0_control < 4 * MsrBank::kMachineCheckBanks; }
 
@@ -185,8 +183,7 @@ void write_mc(Cpu& c, u32 index, u64 value) {
 /// Banks, and on AMD's parts MCG_CTL (SDM vol. 3, 15.3.1.1).
 u64 mcg_cap(const Cpuid& id) { return MsrBank::kMachineCheckBanks | (id.is_amd() ? 0x100 : 0); }
 
-// ---- others with rules of their own
-// ------------------------------------------------------------------------------------------
+// ---- others with rules of their own ---------------------------------------------------------------------------------
 
 u64 efer_bits(const Cpuid& id) {
   u64 all = 0;

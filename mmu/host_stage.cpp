@@ -2,8 +2,7 @@
 
 namespace nestwalk::mmu {
 
-// ---- tables that the hypervisor must read for the guest
-// ------------------------------------------------------------------
+// ---- tables that the hypervisor must read for the guest -------------------------------------------------------------
 
 void HostDimension::emulate_table(u64 address, u64 from) {
   if (emulated_count_ == emulated_.size()) emulated_count_ = 0;
@@ -37,8 +36,7 @@ Result<Leaf> HostDimension::probe(u64 address, Access access) const {
   return would;
 }
 
-// ---- HostStage
-// -----------------------------------------------------------------------------------------------------------
+// ---- HostStage ------------------------------------------------------------------------------------------------------
 
 HostStage::HostStage(sim::Section section, MachineMemory& memory, DataCaches& caches, u64 seed, Commons* commons)
     : shape_(read_shape(section, rules_)),

@@ -39,8 +39,7 @@ void extract_half(Cpu& c, const Insn& i) {
     Vex128::set(c, i.reg[0], v);
 }
 
-// ---- masked moves: elements whose mask is not negative are not touched, and cannot fault
-// -----------------------------------
+// ---- masked moves: elements whose mask is not negative are not touched, and cannot fault ----------------------------
 
 template <class T, class E>
 constexpr unsigned kCount = E::Value::template count<T>;

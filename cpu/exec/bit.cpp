@@ -9,8 +9,7 @@
 namespace nestwalk::cpu {
 namespace {
 
-// ---- bit tests
-// -----------------------------------------------------------------------------------------------------------
+// ---- bit tests ------------------------------------------------------------------------------------------------------
 
 struct Test {
   static constexpr bool kWrites = false;
@@ -83,8 +82,7 @@ Handler bind_bit(const Insn& i) {
   });
 }
 
-// ---- scans and counts
-// ------------------------------------------------------------------------------------------------------
+// ---- scans and counts -----------------------------------------------------------------------------------------------
 
 template <class T, bool forward>
 void scan(Cpu& c, const Insn& i) {
@@ -105,8 +103,7 @@ void popcnt(Cpu& c, const Insn& i) {
   c.s.flags.unpack(a ? 0 : fl::zf);
 }
 
-// ---- byte order
-// --------------------------------------------------------------------------------------------------------------
+// ---- byte order -----------------------------------------------------------------------------------------------------
 
 template <class T>
 T swapped(T v) {
@@ -126,8 +123,7 @@ void movbe(Cpu& c, const Insn& i) {
   c.write<T>(i, 0, swapped(c.read<T>(i, 1)));
 }
 
-// ---- CRC-32C (polynomial 11EDC6F41h, reflected; as RFC 3720, appendix B.4)
-// --------------------------------------------------
+// ---- CRC-32C (polynomial 11EDC6F41h, reflected; as RFC 3720, appendix B.4) ------------------------------------------
 
 constexpr std::array<u32, 256> crc_table() {
   std::array<u32, 256> table{};

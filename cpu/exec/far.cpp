@@ -99,8 +99,7 @@ void interrupt_on_overflow(Cpu& c, const Insn&) {
 
 void undefined(Cpu& c, const Insn&) { c.ud(); }
 
-// ---- fast system calls
-// ---------------------------------------------------------------------------------------------------
+// ---- fast system calls ----------------------------------------------------------------------------------------------
 
 void enter(Cpu& c, u16 code, u16 stack, bool wide) {
   c.s.seg[CS] = flat_code(code, 0, wide);

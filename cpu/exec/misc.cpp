@@ -6,8 +6,7 @@
 namespace nestwalk::cpu {
 namespace {
 
-// ---- flags
-// ---------------------------------------------------------------------------------------------------------------
+// ---- flags ----------------------------------------------------------------------------------------------------------
 
 constexpr u64 kAhFlags = fl::sf | fl::zf | fl::af | fl::pf | fl::cf;
 
@@ -31,8 +30,7 @@ void sahf(Cpu& c, const Insn&) {
   c.s.flags.unpack((c.gpr<u8>(1) & kAhFlags) | of);
 }
 
-// ---- table look-up, loops
-// ------------------------------------------------------------------------------------------------
+// ---- table look-up, loops -------------------------------------------------------------------------------------------
 
 void xlat(Cpu& c, const Insn& i) {
   const u64 offset = truncate_to(c.s.gpr[RBX] + c.gpr<u8>(0), i.address);
@@ -55,8 +53,7 @@ void loop(Cpu& c, const Insn& i) {
   set_at_size(c, RCX, left, i.address);  // after a target outside CS has faulted
 }
 
-// ---- stack frames
-// ----------------------------------------------------------------------------------------------------------
+// ---- stack frames ---------------------------------------------------------------------------------------------------
 
 /// Puts RSP and RBP back when an instruction of several stack accesses faults in its middle.
 template <class F>
@@ -121,8 +118,7 @@ void bound(Cpu& c, const Insn& i) {
   if (v < low || v > high) c.raise(ex::br);
 }
 
-// ---- random numbers, stores and hints
-// --------------------------------------------------------------------------------------
+// ---- random numbers, stores and hints -------------------------------------------------------------------------------
 
 /// RDRAND, RDSEED: there is always a number, so CF = 1; the other flags are cleared.
 template <class T>

@@ -48,8 +48,7 @@ Handler scalar(const Insn& i) {
   return xmm_only<HostFp<Op>, Bytes>(i);
 }
 
-// ---- MMX operands
-// --------------------------------------------------------------------------------------------------------
+// ---- MMX operands ---------------------------------------------------------------------------------------------------
 
 /// CVTPI2PS: two integers of an MMX register or memory; the upper half of the destination stays. Memory forms do not switch
 /// to MMX; register forms do so even if #XM follows.
@@ -77,8 +76,7 @@ void to_mmx(Cpu& c, const Insn& i) {
   Mmx::set(c, i.reg[0], {{host_op<Op>(c, b, b).q[0]}});
 }
 
-// ---- general registers
-// -----------------------------------------------------------------------------------------------------
+// ---- general registers ----------------------------------------------------------------------------------------------
 
 #define NW_HOST_FROM_GPR(Name, instruction)                                                               \
   struct Name {                                                                                           \

@@ -24,8 +24,7 @@ void respect_umip(Cpu& c) {
   if ((c.s.cr4 & mmu::cr4::umip) && c.s.cpl) c.gp();
 }
 
-// ---- GDTR, IDTR, LDTR, TR
-// ------------------------------------------------------------------------------------------------
+// ---- GDTR, IDTR, LDTR, TR -------------------------------------------------------------------------------------------
 
 TableRegister load_table(Cpu& c, const Insn& i) {
   c.require_cpl0();
@@ -92,8 +91,7 @@ void str(Cpu& c, const Insn& i) {
   write_word(c, i, c.s.tr.selector);
 }
 
-// ---- segment queries
-// -----------------------------------------------------------------------------------------------------
+// ---- segment queries ------------------------------------------------------------------------------------------------
 
 /// The descriptor, when this privilege may see it.
 std::optional<Entry> visible_entry(Cpu& c, u16 selector) {
@@ -161,8 +159,7 @@ void arpl(Cpu& c, const Insn& i) {
   c.s.flags.set_zf(raised);
 }
 
-// ---- control and debug registers
-// -------------------------------------------------------------------------------------------
+// ---- control and debug registers ------------------------------------------------------------------------------------
 
 u64 at_mode_width(const Cpu& c, u64 v) { return c.long64() ? v : static_cast<u32>(v); }
 
@@ -225,8 +222,7 @@ void xsetbv(Cpu& c, const Insn&) {
   c.s.xcr0 = value;
 }
 
-// ---- invalidation and caches
-// -------------------------------------------------------------------------------------------------
+// ---- invalidation and caches ----------------------------------------------------------------------------------------
 
 void invlpg(Cpu& c, const Insn& i) {
   c.require_cpl0();
@@ -259,8 +255,7 @@ void halt(Cpu& c, const Insn&) {
   c.request_attention();
 }
 
-// ---- CPUID, MSRs, time
-// -------------------------------------------------------------------------------------------------------
+// ---- CPUID, MSRs, time ----------------------------------------------------------------------------------------------
 
 void cpuid(Cpu& c, const Insn&) {
   c.platform.intercept(mmu::Exit::cpuid);
@@ -310,8 +305,7 @@ void rdpid(Cpu& c, const Insn& i) { put_register(c, i.reg[0], c.s.tsc_aux); }
 /// CPUID leaf 0AH says that there are no counters.
 void rdpmc(Cpu& c, const Insn&) { c.gp(); }
 
-// ---- segment bases
-// -----------------------------------------------------------------------------------------------------------
+// ---- segment bases --------------------------------------------------------------------------------------------------
 
 void require_fsgsbase(Cpu& c) {
   if (!c.long64() || !(c.s.cr4 & mmu::cr4::fsgsbase)) c.ud();
@@ -334,8 +328,7 @@ void write_base(Cpu& c, const Insn& i) {
   c.s.seg[seg].base = v;
 }
 
-// ---- protection keys
-// ---------------------------------------------------------------------------------------------------------
+// ---- protection keys ------------------------------------------------------------------------------------------------
 
 void rdpkru(Cpu& c, const Insn&) {
   if (!(c.s.cr4 & mmu::cr4::pke)) c.ud();

@@ -61,8 +61,7 @@ Handler bind_integer(const Insn& i) {
   return i.size[0] == 2 ? then_next<arithmetic_memory<op, i16>> : then_next<arithmetic_memory<op, i32>>;
 }
 
-// ---- comparisons
-// ---------------------------------------------------------------------------------------------------------
+// ---- comparisons ----------------------------------------------------------------------------------------------------
 
 constexpr auto kCompare = [](const host::Environment& e, const auto&... v) { return host::compare(e, v...); };
 constexpr auto kCompareQuietly = [](const host::Environment& e, const auto&... v) {
@@ -149,8 +148,7 @@ Handler bind_compare_integer(const Insn& i) {
   return i.size[0] == 2 ? then_next<compare_memory<i16, pops>> : then_next<compare_memory<i32, pops>>;
 }
 
-// ---- functions of ST(0), of ST(0) and ST(1)
-// --------------------------------------------------------------------------------
+// ---- functions of ST(0), of ST(0) and ST(1) -------------------------------------------------------------------------
 
 /// ST(0) = op(ST(0)). `cleared`: condition codes that an empty register clears besides C1.
 template <host::Outcome (*op)(const host::Environment&, const F80&), u16 cleared = 0>
@@ -268,8 +266,7 @@ void load_constant(Cpu& c, const Insn& i) {
   push_new(f, [&] { return constant(f.environment()); });
 }
 
-// ---- stores
-// --------------------------------------------------------------------------------------------------------------
+// ---- stores ---------------------------------------------------------------------------------------------------------
 
 template <class T>
 constexpr T kIndefiniteAs = std::numeric_limits<T>::min();  // integer indefinite
@@ -365,8 +362,7 @@ Handler bind_store_integer(const Insn& i) {
   }
 }
 
-// ---- moves between registers
-// -----------------------------------------------------------------------------------------------
+// ---- moves between registers ----------------------------------------------------------------------------------------
 
 /// Sign changes touch no other bit and know no exception but an empty register.
 template <u16 keep, u16 flip>

@@ -58,8 +58,7 @@ void need_x87_waiting(Cpu& c) {
   check_pending_x87(c);
 }
 
-// ---- environments
-// ----------------------------------------------------------------------------------------------------------
+// ---- environments ---------------------------------------------------------------------------------------------------
 
 /// Seven words of 2 or 4 bytes: control, status, tags, and the instruction and operand pointers in the mode's layout.
 using Environment = std::array<u32, 7>;

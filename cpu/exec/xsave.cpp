@@ -41,8 +41,7 @@ class Image {
   u8 segment_;
 };
 
-// ---- x87 and SSE: the legacy region
-// ----------------------------------------------------------------------------------------
+// ---- x87 and SSE: the legacy region ---------------------------------------------------------------------------------
 
 void save_x87(Image& m, unsigned, Pointers pointers) {
   const X87& x = m.cpu().s.x87;
@@ -114,8 +113,7 @@ bool half_in_use(const Cpu& c, unsigned h) {
 }
 bool sse_in_use(const Cpu& c) { return half_in_use(c, 0); }
 
-// ---- AVX: the upper halves
-// ---------------------------------------------------------------------------------------------------
+// ---- AVX: the upper halves ------------------------------------------------------------------------------------------
 
 void save_avx(Image& m, unsigned base, Pointers) {
   const Cpu& c = m.cpu();
@@ -129,16 +127,14 @@ void initialize_avx(State& s, unsigned count) {
 }
 bool avx_in_use(const Cpu& c) { return half_in_use(c, 1); }
 
-// ---- PKRU
-// ----------------------------------------------------------------------------------------------------------------
+// ---- PKRU -----------------------------------------------------------------------------------------------------------
 
 void save_pkru(Image& m, unsigned base, Pointers) { m.put<u64>(base, m.cpu().s.pkru); }
 void load_pkru(Image& m, unsigned base, Pointers, State& s) { s.pkru = m.get<u32>(base); }
 void initialize_pkru(State& s, unsigned) { s.pkru = 0; }
 bool pkru_in_use(const Cpu& c) { return c.s.pkru != 0; }
 
-// ---- components
-// ----------------------------------------------------------------------------------------------------------
+// ---- components -----------------------------------------------------------------------------------------------------
 
 struct Component {
   u64 mask;
@@ -193,8 +189,7 @@ void check_mxcsr(Cpu& c, u32 v) {
   if (v & ~kMxcsrMask) c.gp();
 }
 
-// ---- FXSAVE, FXRSTOR
-// -------------------------------------------------------------------------------------------------------
+// ---- FXSAVE, FXRSTOR ------------------------------------------------------------------------------------------------
 
 void need_fx(Cpu& c) {
   if (c.s.cr0 & (mmu::cr0::em | mmu::cr0::ts)) c.raise(ex::nm);
@@ -233,8 +228,7 @@ void fxrstor(Cpu& c, const Insn& i) {
   c.s.mxcsr = next.mxcsr;
 }
 
-// ---- XSAVE, XRSTOR
-// -----------------------------------------------------------------------------------------------------------
+// ---- XSAVE, XRSTOR --------------------------------------------------------------------------------------------------
 
 enum class Saving : u8 { all, changed, compacted, supervisor };  ///< XSAVE, XSAVEOPT, XSAVEC, XSAVES
 enum class Restoring : u8 { user, supervisor };                  ///< XRSTOR, XRSTORS
@@ -323,8 +317,7 @@ void xrstor(Cpu& c, const Insn& i) {
   if (next.pkru != c.s.pkru) c.write_pkru(next.pkru);
 }
 
-// ---- MXCSR
-// -----------------------------------------------------------------------------------------------------------------
+// ---- MXCSR ----------------------------------------------------------------------------------------------------------
 
 template <class E>
 void ldmxcsr(Cpu& c, const Insn& i) {

@@ -229,8 +229,7 @@ class Agile final : public MmuModel, private Commons::Member {
   u64 interval_began_ = 0;
 };
 
-// ---- exits
-// ---------------------------------------------------------------------------------------------------------------
+// ---- exits ----------------------------------------------------------------------------------------------------------
 
 void Agile::leave(Exit why, Bill& bill) {
   now_->space.guest().exit(why, bill);
@@ -309,8 +308,7 @@ void Agile::forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) {
   if (here && mine_->entered) tlb_.set_paging(mine_->hardware);
 }
 
-// ---- accesses
-// ------------------------------------------------------------------------------------------------------------
+// ---- accesses -------------------------------------------------------------------------------------------------------
 
 void Agile::set_paging(const PagingState& state, Bill& bill) {
   if (!now_) return;
@@ -419,8 +417,7 @@ Result<Translation> Agile::probe(LinearAddr address, Access access) const {
   return found;
 }
 
-// ---- statistics
-// ----------------------------------------------------------------------------------------------------------
+// ---- statistics -----------------------------------------------------------------------------------------------------
 
 template <class Value>
 u64 Agile::sum(Value&& value) const {

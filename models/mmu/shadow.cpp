@@ -88,8 +88,7 @@ class Shadow final : public MmuModel, private Commons::Member {
   bool cr_exit_open_ = false;               ///< the flush of a MOV to CR may follow
 };
 
-// ---- exits
-// ---------------------------------------------------------------------------------------------------------------
+// ---- exits ----------------------------------------------------------------------------------------------------------
 
 void Shadow::leave(Exit why, Bill& bill) {
   now_->space.guest().exit(why, bill);
@@ -131,8 +130,7 @@ void Shadow::enter(Guest& guest, unsigned vcpu, Bill&) {
   mine_ = &now_->space.registers(vcpu);
 }
 
-// ---- registers
-// -----------------------------------------------------------------------------------------------------------
+// ---- registers ------------------------------------------------------------------------------------------------------
 
 void Shadow::set_paging(const PagingState& state, Bill& bill) {
   if (!now_) return;  // the processor is reset before it is given a machine
@@ -156,8 +154,7 @@ void Shadow::invalidate(const Invalidation& what, Bill& bill) {
   finish(why, bill);
 }
 
-// ---- accesses
-// ------------------------------------------------------------------------------------------------------------
+// ---- accesses -------------------------------------------------------------------------------------------------------
 
 Result<Translation> Shadow::translate(LinearAddr address, Access access, Bill& bill) {
   work().settle(address.value);
@@ -230,8 +227,7 @@ void Shadow::forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) {
   if (here && mine_->entered) tlb_.set_paging(mine_->hardware);
 }
 
-// ---- statistics
-// ----------------------------------------------------------------------------------------------------------
+// ---- statistics -----------------------------------------------------------------------------------------------------
 
 template <class Value>
 u64 Shadow::sum(Value&& value) const {

@@ -61,8 +61,7 @@ Served ShadowSpace::serve(u64 linear, Access access, u32 error, Bill& bill) {
   return {};
 }
 
-// ---- what the hypervisor carries out itself
-// ------------------------------------------------------------------------------
+// ---- what the hypervisor carries out itself -------------------------------------------------------------------------
 
 std::optional<Served> ShadowSpace::serve_known_device(u64 linear, Access access) {
   const u32 slot = leaf_slot(linear);
@@ -101,8 +100,7 @@ bool ShadowSpace::try_unsync(u64 gfn) {
   return true;
 }
 
-// ---- building
-// ------------------------------------------------------------------------------------------------------------
+// ---- building -------------------------------------------------------------------------------------------------------
 
 /// The largest leaf that neither side breaks and that has no table in it.
 unsigned ShadowSpace::target_level(const Guided& g) const {

@@ -53,8 +53,7 @@ ShadowSpace::Registers& ShadowSpace::registers(unsigned vcpu) {
   return *r;
 }
 
-// ---- roots
-// ---------------------------------------------------------------------------------------------------------------
+// ---- roots ----------------------------------------------------------------------------------------------------------
 
 Role ShadowSpace::base_role() const {
   Role r;
@@ -195,8 +194,7 @@ bool ShadowSpace::reaches(u32 id) const {
   return false;
 }
 
-// ---- pages
-// ---------------------------------------------------------------------------------------------------------------
+// ---- pages ----------------------------------------------------------------------------------------------------------
 
 void ShadowSpace::clear(u32 slot) {
   // The guest's own flush need not reach what hangs below an upper entry, or all the pieces of a larger page.
@@ -272,8 +270,7 @@ void ShadowSpace::protect(u64 gfn) {
   if (n) flush_everywhere();
 }
 
-// ---- agile paging
-// --------------------------------------------------------------------------------------------------------
+// ---- agile paging ---------------------------------------------------------------------------------------------------
 
 void ShadowSpace::unshadow(u64 gfn, Bill& bill) {
   touched_.clear();

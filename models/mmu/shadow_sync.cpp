@@ -22,8 +22,7 @@ u64 ShadowSpace::table_entry_address(const ShadowPage& p, u64 index, unsigned en
   return (p.gfn << kPageShift) + (extent_of(p.role).first + index) * entry_bytes;
 }
 
-// ---- stores to traced tables
-// ---------------------------------------------------------------------------------------------
+// ---- stores to traced tables ----------------------------------------------------------------------------------------
 
 bool ShadowSpace::is_flood(ShadowPage& p, unsigned offset, unsigned bytes) const {
   if (!options_.flood) return false;
@@ -78,8 +77,7 @@ void ShadowSpace::fill_pending() {
   work_ = work;  // charged with the exit that announced it
 }
 
-// ---- filling ahead
-// -------------------------------------------------------------------------------------------------------
+// ---- filling ahead --------------------------------------------------------------------------------------------------
 
 bool ShadowSpace::fill(u32 id, u64 index) {
   return with_format(pages_.page(id).role.mode, [&]<class F>() { return fill_from<F>(id, index); });
@@ -116,8 +114,7 @@ void ShadowSpace::fill_around(u32 slot) {
     if (fill(ShadowPages::page_of(slot), n)) ++counts_->prefetched;
 }
 
-// ---- unsynchronized tables
-// -----------------------------------------------------------------------------------------------
+// ---- unsynchronized tables ------------------------------------------------------------------------------------------
 
 /// Makes one entry what the guest's says now, or nothing. True: it was another.
 template <class F>

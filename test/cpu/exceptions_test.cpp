@@ -260,8 +260,7 @@ TEST_CASE("a debug exception sets DR6 and turns general detection off", "[except
   CHECK_FALSE(b.stack32(2) & fl::rf);
 }
 
-// ---- task gates
-// ----------------------------------------------------------------------------------------------------------
+// ---- task gates -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("a task gate saves the old task, loads the new one and links back; IRET returns", "[exceptions][task]") {
   Bench b;

@@ -170,8 +170,7 @@ TEST_CASE("a far call to a TSS nests the task", "[far][task]") {
   CHECK((b.peek<u8>(kGdt + kTss + 5) & 15) == 9);
 }
 
-// ---- IRET
-// ----------------------------------------------------------------------------------------------------------------
+// ---- IRET -----------------------------------------------------------------------------------------------------------
 
 namespace {
 void push_frame(Bench& b, std::initializer_list<u32> words) {
@@ -278,8 +277,7 @@ TEST_CASE("in virtual-8086 mode IRET needs IOPL 3, or VME and 16 bits", "[far][i
   CHECK(b.cpu->v8086());
 }
 
-// ---- garbage
-// ---------------------------------------------------------------------------------------------------------------
+// ---- garbage --------------------------------------------------------------------------------------------------------
 
 TEST_CASE("whatever lies in the tables, transfers end in a consistent state or a fault", "[far][garbage]") {
   Random random(7);

@@ -212,8 +212,7 @@ TEST_CASE("part of a large host page can be taken away") {
   }
 }
 
-// ---- rights (section 29.4.3.4: when software must invalidate)
-// -------------------------------------------------------------
+// ---- rights (section 29.4.3.4: when software must invalidate) -------------------------------------------------------
 
 TEST_CASE("a right taken away without INVEPT may still be used through a stale combined mapping") {
   NestedLongMode b;

@@ -311,8 +311,7 @@ TEST_CASE("a guest-physical address beyond the host's tables is nobody's") {
   }
 }
 
-// ---- a debugger's questions
-// ----------------------------------------------------------------------------------------------
+// ---- a debugger's questions -----------------------------------------------------------------------------------------
 
 TEST_CASE("a probe is answered without mapping, marking or counting anything") {
   for (const char* model : {"nested", "flat-nested", "walk-cache-2d"}) {

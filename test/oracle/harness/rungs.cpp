@@ -9,7 +9,7 @@
 #include "test/oracle/harness/asked_features.h"
 #include "test/oracle/harness/host_side.h"
 #include "test/oracle/harness/image_side.h"
-#include "test/oracle/harness/system_machine.h"
+#include "test/oracle/harness/system_draw.h"
 #include "test/oracle/harness/unicorn_side.h"
 
 namespace nestwalk::oracle {
@@ -131,15 +131,15 @@ class Run {
     const auto began = std::chrono::steady_clock::now();
     const u64 count = std::max<u64>(options_.cases / 100, 1);
     for (u64 n = options_.first; n < options_.first + count; ++n) {
-      std::string what;
-      SystemCase a = draw_system_case(options_.seed, n, what), b = a;
+      const DrawnSystem drawn = draw_system_case(options_.seed, n);
+      SystemCase a = drawn.start, b = a;
       const Ended ours_ended = ours->run(a), theirs_ended = theirs->run(b);
       ++r.cases;
       const bool both_down = ours_ended == theirs_ended && ours_ended != Ended::halted;
       const std::string d = ours_ended != theirs_ended ? " one halts, the other does not"
                             : both_down                ? ""
                                                        : difference(a, b);
-      if (!d.empty() && ++r.different <= 20) r.findings.push_back(fmt::format("case {} {}: nestwalk/kvm:{}\n", n, what, d));
+      if (!d.empty() && ++r.different <= 20) r.findings.push_back(fmt::format("case {} {}: nestwalk/kvm:{}\n", n, describe(drawn), d));
       if (n % 64 == 0) progress("kvm")({r.cases, count, r.different});
     }
     r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/random.h"
-#include "test/oracle/harness/system_machine.h"
+#include "test/oracle/harness/system_draw.h"
 
 namespace nestwalk::oracle {
 namespace {
@@ -37,7 +37,6 @@ const std::vector<Snippet>& snippets() {
       {"int 0x20", {0xcd, 0x20}, false},
       {"pop ds or fs", {0x0f, 0xa1}, false},
       {"pushf; popf", {0x9c, 0x9d}, false},
-      {"hlt", {0xf4}, false},
       {"cli; sti", {0xfa, 0xfb, 0x90}, false},
       {"clts", {0x0f, 0x06}, false},
       {"lmsw ax", {0x0f, 0x01, 0xf0}, false},
@@ -55,11 +54,9 @@ class Drawing {
  public:
   Drawing(u64 seed, u64 number) : random_(seed ^ (number + 1) * 0x9e6c63d0676a9a99) {}
 
-  SystemCase draw(std::string& what) {
-    constexpr World worlds[] = {World::real, World::protected16, World::protected32, World::paged32, World::long64};
-    world_ = worlds[random_.below(std::size(worlds))];
-    const bool user =
-        (world_ == World::paged32 || world_ == World::long64 || world_ == World::protected32) && random_.below(2);
+  DrawnSystem draw() {
+    world_ = static_cast<World>(random_.below(kWorlds));
+    const bool user = world_ >= World::protected32 && random_.below(2);
     const Snippet* s = nullptr;
     do s = &snippets()[random_.below(snippets().size())];
     while (world_ == World::real && s->needs_protection);
@@ -70,8 +67,8 @@ class Drawing {
     c.state.rflags |= random_.next() & 0x8d5;
     if (world_ != World::real) tables(c);
     pointers(c);
-    what = fmt::format("{}, CPL {}: {}", name_of(world_), user ? 3 : 0, s->name);
-    return c;
+    put_entry_frame(c);
+    return {std::move(c), world_, user ? 3u : 0u, "segments", s->name};
   }
 
  private:
@@ -150,6 +147,10 @@ class Drawing {
 
 }  // namespace
 
-SystemCase draw_system_case(u64 seed, u64 number, std::string& what) { return Drawing(seed, number).draw(what); }
+DrawnSystem draw_system_case(u64 seed, u64 number) { return Drawing(seed, number).draw(); }
+
+std::string describe(const DrawnSystem& c) {
+  return fmt::format("{}, CPL {}, {}: {}", name_of(c.world), c.cpl, c.family, c.text);
+}
 
 }  // namespace nestwalk::oracle

@@ -50,9 +50,9 @@ NW_INLINE bool Cpu::step(u64 limit) {
   const u64 linear = long64() ? s.rip : static_cast<u32>(s.seg[CS].base + s.rip);
   if (mmu::Filter::Entry* const e = by_line ? port.fetch_entry(linear) : port.fetch_page_entry(linear);
       NW_LIKELY(e != nullptr)) {
-    const u64 key = ((linear + e->addend) & ~kPageMask) | static_cast<u64>(code_size_);
+    const u64 key = Block::key_of(linear + e->addend, code_size_);
     Block& b = *blocks_->slot(s.rip);
-    if (NW_LIKELY(b.rip == s.rip && b.page_key == key && clock.instructions + b.count <= limit)) {
+    if (NW_LIKELY(b.rip == s.rip && b.key == key && clock.instructions + b.count <= limit)) {
       if constexpr (!by_line) {
         port.fetch_block(*e, b.lines);
       } else {
@@ -98,9 +98,9 @@ Block& Cpu::find_block(u64 linear, u64 most) {
   if (!first) fail(first.fault(), CS);
   if (!first->host) ud();  // no memory there: the bus floats high, and FF FF is no instruction
   const Blocks::Place at{s.rip, linear, first->host,
-                         (reinterpret_cast<u64>(first->host) & ~kPageMask) | static_cast<u64>(code_size_)};
+                         Block::key_of(reinterpret_cast<u64>(first->host), code_size_)};
   Block* b = blocks_->slot(s.rip);
-  if (b->rip != at.rip || b->page_key != at.page_key) b = blocks_->get(*this, at);
+  if (b->rip != at.rip || b->key != at.key) b = blocks_->get(*this, at);
   if (b && b->count > most) b = blocks_->capped(*this, at, static_cast<unsigned>(most));
   if (!b) {
     const u64 next = (linear & ~kPageMask) + kPageBytes;

@@ -40,7 +40,8 @@ class SystemImage {
   explicit SystemImage(const char* engine);
   /// Empty where an image ran; else why not.
   const std::string& missing() const { return missing_; }
-  /// One end for each case. An emulator that dies or falls silent has shut down; the cases behind boot anew.
+  /// One end for each case. An emulator that dies or falls silent has shut down; the cases behind boot anew. Cases run world by
+  /// world, so that the runner seldom makes its memory anew.
   std::vector<SystemEnd> run(std::span<const SystemCase* const> cases);
 
  private:

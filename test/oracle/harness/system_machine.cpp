@@ -100,13 +100,13 @@ void put_stub(SystemCase& c, u64 at, unsigned place, u64 leave_at) {
   put_word(c, jump + 1, displacement, 4);
 }
 
+constexpr u64 kLeaveForHandlers = kHandlersAt + 32 * kStubBytes, kLeaveForText = kTextAt + 0xc00;
+
 void put_ends(SystemCase& c) {
-  constexpr u64 kLeaveForHandlers = kHandlersAt + 32 * kStubBytes, kLeaveForText = kTextAt + 0xc00;
   std::copy(way().begin(), way().end(), c.memory.begin() + kWayAt);
   for (const u64 at : {kLeaveForHandlers, kLeaveForText})
     std::copy(leave().begin(), leave().end(), c.memory.begin() + static_cast<std::ptrdiff_t>(at));
   for (unsigned n = 0; n < 32; ++n) put_stub(c, kHandlersAt + kStubBytes * n, n, kLeaveForHandlers);
-  put_stub(c, c.text_end, kTextEnd, kLeaveForText);
   put_stub(c, kTextAt + kSecondText, kSecondEnd, kLeaveForText);
 }
 
@@ -180,12 +180,11 @@ void put_pages(SystemCase& c, World w) {
 SystemCase start_of(World w, unsigned cpl, std::span<const u8> text) {
   SystemCase c;
   c.memory.assign(kSystemBytes, 0);
-  std::copy(text.begin(), text.end(), c.memory.begin() + kTextAt);
-  c.text_end = kTextAt + text.size();
   put_gates(c, w);
   put_descriptors(c, w);
   put_tss(c, w);
   put_ends(c);
+  put_text(c, text);
   if (w >= World::paged32) put_pages(c, w);
   SystemState& s = c.state;
   const bool user = cpl == 3, wide = w == World::long64;
@@ -229,6 +228,12 @@ SystemCase start_of(World w, unsigned cpl, std::span<const u8> text) {
     s.efer = mmu::efer::lme | mmu::efer::lma | mmu::efer::sce;
   }
   return c;
+}
+
+void put_text(SystemCase& c, std::span<const u8> text) {
+  std::copy(text.begin(), text.end(), c.memory.begin() + kTextAt);
+  c.text_end = kTextAt + text.size();
+  put_stub(c, c.text_end, kTextEnd, kLeaveForText);
 }
 
 void put_entry_frame(SystemCase& c) {

@@ -66,6 +66,8 @@ std::unique_ptr<SystemMachine> make_kvm_system(std::string& missing);
 
 /// Tables, handlers and start state of a world at a privilege level (0 or 3; real mode: 0), with `text` at RIP.
 SystemCase start_of(World world, unsigned cpl, std::span<const u8> text);
+/// Other instructions at kTextAt, with the end stub behind them.
+void put_text(SystemCase& c, std::span<const u8> text);
 /// What IRETD pops to enter 16- and 32-bit code at CPL 0 (way.S): such a case starts with it below its stack pointer.
 inline constexpr unsigned kEntryBytes = 12;
 void put_entry_frame(SystemCase& c);

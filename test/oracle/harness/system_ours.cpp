@@ -15,14 +15,22 @@ class OneCycleEach final : public CoreTiming {
   Cycles delivery() const override { return 1; }
 };
 
+/// Nobody is there: all ones.
+class EmptyBus final : public mmu::Bus {
+ public:
+  u64 read(PhysAddr, unsigned) override { return ~u64{0}; }
+  void write(PhysAddr, u64, unsigned) override {}
+};
+
 class OurSystem final : public SystemMachine, public Platform {
  public:
   OurSystem() {
-    settings_.set("cpu.model=skylake");
+    settings_.set("cpu.model=golden-cove");
     memory_.install(MachineAddr(0), kSystemBytes);
     model_ = mmu::Models::instance().make("native",
                                           mmu::ModelParts{settings_, memory_, caches_, counts_, filter_.tlb_owners(), 1});
     port_.emplace(*model_, caches_, memory_, filter_, counts_, clock_);
+    port_->set_bus(&bus_);
     Platform& platform = *this;
     cpu_.emplace(*port_, clock_, platform, cpuid_, timing_, 1);
   }
@@ -96,6 +104,7 @@ class OurSystem final : public SystemMachine, public Platform {
 
   sim::Settings settings_;
   mmu::MachineMemory memory_;
+  EmptyBus bus_;
   sim::Clock clock_;
   mmu::DataCaches caches_{settings_.section("cache"), 1};
   mmu::Filter filter_{kPageShift};

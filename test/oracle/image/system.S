@@ -14,7 +14,7 @@
 .set MEMORY, 0x10000
 .set WORLDS, 6
 .set MSRS, 10
-.set EXPECTED, 0x2000000     # the memory a case starts from
+.set EXPECTED, 0x2080000     # the memory a case starts from; other pages of caches that are indexed by a page's low bits
 .set TEMPLATES, 0x2100000    # that of each world
 .set ENTRY_FRAME, 8
 .set ENTRY_STRETCHES, ENTRY_FRAME + frame_bytes
@@ -89,18 +89,25 @@ next_case:
   jae last_word
   mov [current], rbx
   mov [number], rbp
-  mov rsi, [rbx + ENTRY_FRAME + f_world]
-  imul rsi, rsi, LOW_BYTES
-  add rsi, TEMPLATES
+  mov eax, [rbx + ENTRY_FRAME + f_world]
+  cmp eax, [loaded]
+  je 1f
+  mov [loaded], eax
+  imul rax, rax, LOW_BYTES
+  add rax, TEMPLATES
+  mov [template], rax
+  mov rsi, rax
   mov edi, EXPECTED
   mov ecx, LOW_BYTES / 8
   rep movsq
-  mov edi, EXPECTED
-  call put_stretches
-  mov esi, EXPECTED
+  mov rsi, rax
   xor edi, edi
   mov ecx, LOW_BYTES / 8
   rep movsq
+1:mov edi, EXPECTED
+  call put_stretches
+  xor edi, edi
+  call put_stretches
   mov edi, PRIVATE
   mov ecx, (PRIVATE_END - PRIVATE) / 8
   xor eax, eax
@@ -188,36 +195,77 @@ ended:
   cmp r12d, f_entry / 8
   jb 1b
   xor esi, esi
-  mov r14d, PRIVATE / 8
+  mov r14d, PRIVATE
   call print_memory
   mov esi, PRIVATE_END
-  mov r14d, (LOW_BYTES - PRIVATE_END) / 8
+  mov r14d, LOW_BYTES
   call print_memory
   mov al, ';'
   out PORT, al
   mov al, '\n'
   out PORT, al
+  call undo_stretches
   add rbx, [rbx]
   inc rbp
   jmp next_case
 
-# The words from ESI on that are not as expected, R14 of them looked at.
+# What the entry at RBX has changed becomes as in the world's template again; what the case itself has changed is mended while it
+# is printed. So memory need not be made anew.
+undo_stretches:
+  lea rdx, [rbx + ENTRY_STRETCHES]
+1:mov r8d, [rdx]
+  mov r9d, [rdx + 4]
+  test r9d, r9d
+  jz 2f
+  mov rsi, [template]
+  add rsi, r8
+  push rsi
+  mov edi, r8d
+  mov ecx, r9d
+  rep movsq
+  pop rsi
+  lea edi, [r8 + EXPECTED]
+  mov ecx, r9d
+  rep movsq
+  lea rdx, [rdx + 8 * r9 + 8]
+  jmp 1b
+2:ret
+
+# The words from ESI up to R14 that are not as expected; both are multiples of 64. Repeated string instructions take an emulator
+# many times as long.
 print_memory:
-1:mov ecx, r14d
-  lea rdi, [rsi + EXPECTED]
-  repe cmpsq
-  je 2f
-  mov r14d, ecx
-  mov rax, [rsi - 8]
-  lea r13, [rsi - 8]
+1:mov rax, [rsi]
+  xor rax, [rsi + EXPECTED]
+  .set at, 8
+  .rept 7
+  mov rdx, [rsi + at]
+  xor rdx, [rsi + EXPECTED + at]
+  or rax, rdx
+  .set at, at + 8
+  .endr
+  test rax, rax
+  jnz 3f
+2:add esi, 64
+  cmp esi, r14d
+  jb 1b
+  ret
+3:mov r15d, 8
+4:mov rax, [rsi]
+  mov rdx, [rsi + EXPECTED]
+  cmp rax, rdx
+  je 5f
+  mov [rsi], rdx
+  mov r13d, esi
   shr r13d, 3
   add r13d, MEMORY
   push rsi
   call print_word
   pop rsi
-  test r14d, r14d
-  jnz 1b
-2:ret
+5:add esi, 8
+  dec r15d
+  jnz 4b
+  sub esi, 64
+  jmp 2b
 
 # " word:value" of R13 and RAX.
 print_word:
@@ -237,6 +285,9 @@ print_word:
 .balign 4096                 # pages of code are not written to
 current: .quad 0
 number: .quad 0
+template: .quad 0              # of the world that is loaded
+loaded: .long -1
+.balign 8
 msrs: .long 0xc0000100, 0xc0000101, 0xc0000102   # FS_BASE, GS_BASE, KERNEL_GS_BASE
 .long 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084   # STAR, LSTAR, CSTAR, FMASK
 .long 0x174, 0x175, 0x176    # SYSENTER_CS, _ESP, _EIP

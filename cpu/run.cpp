@@ -171,6 +171,7 @@ bool Cpu::take_events() {
   if (pending_db_) {
     Trap t;
     t.vector = ex::db;
+    t.after = true;
     t.dr6 = std::exchange(pending_db_, 0);
     deliver_guarded(t, Source::exception);
   }
@@ -241,6 +242,7 @@ void Cpu::single_step() {
       return;
     }
   s.rflags &= ~fl::rf;
+  delivered_ = false;
   try {
     const u64 linear = long64() ? s.rip : static_cast<u32>(s.seg[CS].base + s.rip);
     step_slowly<true>(clock.instructions + 1, linear);
@@ -249,7 +251,8 @@ void Cpu::single_step() {
     return;
   }
   u64 hits = port.take_watch_hits();
-  if (trace) hits |= bit(14);  // also behind an element of a REP that goes on
+  // Also behind an element of a REP that goes on, but not behind INT n, which cleared TF (SDM vol. 3, 17.3.1.4).
+  if (trace && !delivered_) hits |= bit(14);
   // MOV SS delays debug traps by one instruction (SDM vol. 3, 6.8.3).
   if (hits && !s.interrupt_shadow) pending_db_ = hits;
 }

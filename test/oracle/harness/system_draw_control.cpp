@@ -45,7 +45,7 @@ void draw_debug_registers(SystemDrawing& d) {
   const u8 n = d.pick<u8>({0, 1, 4, 5, 6, 7});
   if (d.once_in(3)) s.cr4 |= mmu::cr4::de;
   u64 value = d.wide() ? d.number() : static_cast<u32>(d.number());
-  if (n == 5 || n == 7) value &= ~u64{0x20ff};  // nothing enabled: no breakpoint, no general detection
+  if (n == 5 || n == 7) value &= ~u64{0x28ff};  // no breakpoint, no general detection, no RTM, which not all have
   s.gpr[RAX] = value;
   if (d.below(3)) d.op(fmt::format("mov dr{}, rax ({:#x})", n, value), {0x0f, 0x23, static_cast<u8>(0xc0 | n << 3)});
   d.op(fmt::format("mov rbx, dr{}", n), {0x0f, 0x21, static_cast<u8>(0xc3 | n << 3)});

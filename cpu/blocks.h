@@ -1,6 +1,6 @@
-// Decoded blocks: straight runs of instructions on one page, found by RIP and machine address, dropped when a byte of theirs
-// is written. How a block is cut depends on the guest's bytes alone (a control transfer, a page end, kMaxInsns), so every
-// engine and every MMU model sees the same blocks.
+// Decoded blocks: straight runs of instructions on one page, found by RIP and machine address, dropped when a byte of
+// theirs is written. How a block is cut depends on the guest's bytes alone (a control transfer, a page end, kMaxInsns), so
+// every engine and every MMU model sees the same blocks.
 #pragma once
 
 #include <memory>
@@ -50,7 +50,7 @@ class Blocks {
   struct Place {
     u64 rip, linear;
     const u8* host;  ///< of the byte at `linear`
-    u64 key;  ///< Block::key_of()
+    u64 key;         ///< Block::key_of()
   };
   /// Finds the block or builds it. nullptr: its only instruction crosses the page end, ask `crossing`.
   Block* get(Cpu& cpu, const Place& at);

@@ -44,7 +44,8 @@ class Delivery {
  private:
   u32 idt_error() const { return trap_.vector * 8u + 2; }
 
-  /// What is pushed as EFLAGS: faults show RF, traps what it is, so that an instruction breakpoint does not strike twice (SDM 17.3.1.1).
+  /// What is pushed as EFLAGS: faults show RF, traps what it is, so that an instruction breakpoint does not strike twice
+  /// (SDM 17.3.1.1).
   u64 image() const {
     const bool fault =
         source_ == Cpu::Source::exception && !trap_.after && trap_.vector != ex::df && trap_.vector != ex::mc;
@@ -213,7 +214,7 @@ void Cpu::deliver(const Trap& first, Source source) {
     if (source == Source::exception && trap.vector == ex::pf) s.cr2 = trap.address;
     if (source == Source::exception && trap.vector == ex::db) {
       if (trap.dr6) s.dr[6] = (s.dr[6] & ~u64{15}) | trap.dr6;  // cpu/undefined.h: dr6-hits
-      s.dr[7] &= ~bit(13);  // general detection is off in the handler
+      s.dr[7] &= ~bit(13);                                      // general detection is off in the handler
     }
     Trap nested;
     try {

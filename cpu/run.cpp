@@ -97,8 +97,7 @@ Block& Cpu::find_block(u64 linear, u64 most) {
   const auto first = port.fetch_line(linear);
   if (!first) fail(first.fault(), CS);
   if (!first->host) ud();  // no memory there: the bus floats high, and FF FF is no instruction
-  const Blocks::Place at{s.rip, linear, first->host,
-                         Block::key_of(reinterpret_cast<u64>(first->host), code_size_)};
+  const Blocks::Place at{s.rip, linear, first->host, Block::key_of(reinterpret_cast<u64>(first->host), code_size_)};
   Block* b = blocks_->slot(s.rip);
   if (b->rip != at.rip || b->key != at.key) b = blocks_->get(*this, at);
   if (b && b->count > most) b = blocks_->capped(*this, at, static_cast<unsigned>(most));

@@ -1,5 +1,5 @@
-// Random system cases: worlds with random descriptors, gates, frames, pages and registers, and the instructions that look at
-// them. The same for the same seed and number.
+// Random system cases: worlds with random descriptors, gates, frames, pages and registers, and the instructions that look
+// at them. The same for the same seed and number.
 #pragma once
 
 #include "test/oracle/harness/system_machine.h"

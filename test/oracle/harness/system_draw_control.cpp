@@ -1,5 +1,5 @@
-// Cases of control, debug and model-specific registers, table registers, system calls and ports (SDM vol. 3, 2.5, 4.1, 17.2;
-// vol. 2, SYSCALL, SYSENTER, SWAPGS; vol. 1, 18.5).
+// Cases of control, debug and model-specific registers, table registers, system calls and ports (SDM vol.
+// 3, 2.5, 4.1, 17.2; vol. 2, SYSCALL, SYSENTER, SWAPGS; vol. 1, 18.5).
 #include <fmt/format.h>
 
 #include "test/oracle/harness/system_drawing.h"
@@ -11,11 +11,11 @@ using namespace cpu;
 namespace {
 
 /// Bits of CR4 that every side has; the last ones are nobody's.
-constexpr u64 kCr4[] = {mmu::cr4::tsd, mmu::cr4::de, mmu::cr4::pse, mmu::cr4::pae, mmu::cr4::mce, mmu::cr4::pge,
-                        mmu::cr4::pce, mmu::cr4::osfxsr, mmu::cr4::osxmmexcpt, mmu::cr4::fsgsbase, mmu::cr4::osxsave,
-                        mmu::cr4::smep, mmu::cr4::smap, u64{1} << 15, u64{1} << 40};
-constexpr u64 kCr0[] = {mmu::cr0::pe, mmu::cr0::mp, mmu::cr0::em, mmu::cr0::ts, mmu::cr0::et, mmu::cr0::ne, mmu::cr0::wp,
-                        mmu::cr0::am, mmu::cr0::nw, mmu::cr0::cd, mmu::cr0::pg, u64{1} << 32};
+constexpr u64 kCr4[] = {mmu::cr4::tsd,     mmu::cr4::de,   mmu::cr4::pse,    mmu::cr4::pae,        mmu::cr4::mce,
+                        mmu::cr4::pge,     mmu::cr4::pce,  mmu::cr4::osfxsr, mmu::cr4::osxmmexcpt, mmu::cr4::fsgsbase,
+                        mmu::cr4::osxsave, mmu::cr4::smep, mmu::cr4::smap,   u64{1} << 15,         u64{1} << 40};
+constexpr u64 kCr0[] = {mmu::cr0::pe, mmu::cr0::mp, mmu::cr0::em, mmu::cr0::ts, mmu::cr0::et, mmu::cr0::ne,
+                        mmu::cr0::wp, mmu::cr0::am, mmu::cr0::nw, mmu::cr0::cd, mmu::cr0::pg, u64{1} << 32};
 
 /// `value` with one or two of the bits changed.
 template <std::size_t N>
@@ -52,9 +52,9 @@ void draw_debug_registers(SystemDrawing& d) {
 }
 
 constexpr std::pair<u32, const char*> kMsrs[] = {
-    {0xc0000080, "EFER"},    {0xc0000081, "STAR"},           {0xc0000082, "LSTAR"},      {0xc0000083, "CSTAR"},
-    {0xc0000084, "FMASK"},   {0xc0000100, "FS_BASE"},        {0xc0000101, "GS_BASE"},    {0xc0000102, "KERNEL_GS_BASE"},
-    {0x174, "SYSENTER_CS"},  {0x175, "SYSENTER_ESP"},        {0x176, "SYSENTER_EIP"}};
+    {0xc0000080, "EFER"},   {0xc0000081, "STAR"},    {0xc0000082, "LSTAR"},   {0xc0000083, "CSTAR"},
+    {0xc0000084, "FMASK"},  {0xc0000100, "FS_BASE"}, {0xc0000101, "GS_BASE"}, {0xc0000102, "KERNEL_GS_BASE"},
+    {0x174, "SYSENTER_CS"}, {0x175, "SYSENTER_ESP"}, {0x176, "SYSENTER_EIP"}};
 
 }  // namespace
 

@@ -21,7 +21,7 @@ void draw_gate(SystemDrawing& d, unsigned n) {
   const u8 type = d.below(3) ? static_cast<u8>(14 | d.below(2)) : static_cast<u8>(d.below(16));
   const u64 at = kIdtAt + (d.wide() ? 16 : 8) * n;
   u64 g = gate(target, static_cast<u32>(kTextAt + kSecondText), type, static_cast<u8>(d.below(2) * 3));
-  if (d.once_in(8)) g &= ~(u64{0x80} << 40);             // absent
+  if (d.once_in(8)) g &= ~(u64{0x80} << 40);               // absent
   if (d.wide() && d.below(2)) g |= u64{d.below(2)} << 32;  // IST1
   put_word(d.c, at, g, 8);
   if (d.wide() && d.once_in(8)) put_word(d.c, at + 8, d.below(2) ? 0x8000 : 1, 4);  // an address above
@@ -79,22 +79,27 @@ void draw_returns(SystemDrawing& d) {
   const unsigned width = d.sized("iret", {0xcf});
   if (virtual86) {
     // A text of its own: flags, a privileged instruction, an interrupt.
-    const u8 texts[][4] = {{0x9c, 0x58, 0xfa, 0xf4}, {0xcd, 0x20, 0xf4, 0xf4}, {0x8e, 0xd8, 0x8b, 0x07}, {0x9d, 0xfb, 0xf4, 0xf4}};
+    const u8 texts[][4] = {
+        {0x9c, 0x58, 0xfa, 0xf4}, {0xcd, 0x20, 0xf4, 0xf4}, {0x8e, 0xd8, 0x8b, 0x07}, {0x9d, 0xfb, 0xf4, 0xf4}};
     const auto& text = texts[d.below(std::size(texts))];
     std::copy(std::begin(text), std::end(text), d.c.memory.begin() + kTextAt + 0xb00);
     d.c.memory[kTextAt + 0xb04] = 0xf4;
     d.c.state.gpr[RAX] = (kDataAt >> 4) - d.below(0x100);
     const u64 segment = kDataAt >> 4, stack = kStack3At >> 4;
-    d.put_stack({0xb00, kTextAt >> 4, (flags & 0x3fd7) | fl::vm, 0x800, stack, segment, segment + 1, 0, d.next() & 0xfff}, width);
+    d.put_stack({0xb00, kTextAt >> 4, (flags & 0x3fd7) | fl::vm, 0x800, stack, segment, segment + 1, 0, d.next() & 0xfff},
+                width);
     d.say(fmt::format(" to virtual-8086 mode, text {:02x}{:02x}", text[0], text[1]));
     return;
   }
   const u64 shift = d.below(0x40);
-  const u16 code = real ? static_cast<u16>((kTextAt >> 4) + shift)
+  const u16 code = real         ? static_cast<u16>((kTextAt >> 4) + shift)
                    : d.below(2) ? d.selector()
                                 : d.pick<u16>({kCode0, kCode3, kWide0, kWide3, kConforming, kConforming | 3, kCode16});
   const u16 data = d.below(2) ? d.selector() : d.pick<u16>({kData0, kData3, 0, 3, kReadOnly, kData16});
-  const u64 offset = real ? kSecondText - 16 * shift : d.once_in(16) ? d.next() : code == kCode16 ? kSecondText : d.second();
+  const u64 offset = real              ? kSecondText - 16 * shift
+                     : d.once_in(16)   ? d.next()
+                     : code == kCode16 ? kSecondText
+                                       : d.second();
   d.put_stack({offset, code, flags, kStack3At + 0x200, data}, width);
   if (d.once_in(12)) d.c.state.rflags |= fl::nt;
   d.say(fmt::format(" ({:#x}:{:#x}, ss {:#x})", code, offset, data));

@@ -9,7 +9,7 @@ using namespace cpu;
 
 namespace {
 
-constexpr u64 kAliasAt = 0x400000;       ///< linear; the data pages once more, below a directory's entry of their own
+constexpr u64 kAliasAt = 0x400000;  ///< linear; the data pages once more, below a directory's entry of their own
 constexpr u64 kAliasTable = kTablesAt + 0x8000;
 
 /// Bits that an entry of this world may have more or less of.
@@ -42,7 +42,9 @@ void draw_access(SystemDrawing& d, u64 at) {
     case 2: d.op32(name = "add [], ebx", {0x01}); break;
     case 3: d.op(name = "mov bl,", {0x8a}); break;
     case 4:
-      d.op(name = "jmp far away", {0xff});
+      // To a UD2 at the beginning of the page.
+      for (u64 page = 0; page < 6; ++page) put_word(d.c, kDataAt + (page << 12), 0x0b0f, 2);
+      d.op(fmt::format("jmp {:#x}", at & ~u64{0xfff}), {0xff});
       put_word(d.c, d.data() + 0x100, at & ~u64{0xfff}, 8);
       d.memory(4, d.data() + 0x100);
       return;
@@ -72,8 +74,8 @@ void draw_pages(SystemDrawing& d) {
     put_word(d.c, at, entry ^ draw_bits(d, false), size);
   }
   put_alias(d);
-  const u64 page = d.pick<u64>({kUserDataAt, kUserDataAt + 0x1000, kUserDataAt + 0x2000, kAliasAt + 0x2000, kAliasAt + 0x5000,
-                                kDataAt});
+  const u64 page =
+      d.pick<u64>({kUserDataAt, kUserDataAt + 0x1000, kUserDataAt + 0x2000, kAliasAt + 0x2000, kAliasAt + 0x5000, kDataAt});
   const u64 at = page + (d.once_in(3) ? 0xffd + d.below(3) : d.below(16));
   draw_access(d, at);
   if (d.once_in(3)) draw_access(d, at);
@@ -101,8 +103,9 @@ void draw_strings(SystemDrawing& d) {
   const u8 repeat = d.pick<u8>({0, 0xf3, 0xf3, 0xf2});
   if (repeat) d.prefix(repeat);
   if (d.small() && d.once_in(3)) d.prefix(0x67);
-  d.sized(fmt::format("{:02x} {:02x} rsi {:#x} rdi {:#x} rcx {} operand ", repeat, code, s.gpr[RSI], s.gpr[RDI], s.gpr[RCX]),
-          {code});
+  d.sized(
+      fmt::format("{:02x} {:02x} rsi {:#x} rdi {:#x} rcx {} operand ", repeat, code, s.gpr[RSI], s.gpr[RDI], s.gpr[RCX]),
+      {code});
 }
 
 /// PUSH, POP, PUSHA, POPA, ENTER, LEAVE, CALL near the end of a stack.
@@ -129,9 +132,7 @@ void draw_stacks(SystemDrawing& d) {
     case 5: d.sized("leave", {0xc9}, true); break;
     case 6: d.sized("push fs", {0x0f, 0xa0}, true); break;
     case 7: d.op("push imm8", {0x6a, 0x85}); break;
-    default:
-      d.op("call", {0xe8});
-      d.immediate(kTextAt + kSecondText - d.here() - (d.small() ? 2 : 4), d.small() ? 2 : 4);
+    default: d.op("call", {0xe8}); d.immediate(kTextAt + kSecondText - d.here() - (d.small() ? 2 : 4), d.small() ? 2 : 4);
   }
 }
 

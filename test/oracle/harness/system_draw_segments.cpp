@@ -39,7 +39,7 @@ void draw_segments(SystemDrawing& d) {
     selector = static_cast<u16>(kFree | d.cpl);
     const u32 last = draw_edge(d, kGdtAt + kFree);
     offset = static_cast<u32>(last - 4 + d.below(8));
-    if (d.once_in(8)) offset = d.pick<u32>({0xfffd, 0xffff, 0x10000, 0xffffffff, 0xfffffffe});
+    if (d.once_in(8) && !d.paged()) offset = d.pick<u32>({0xfffd, 0xffff, 0x10000, 0xffffffff, 0xfffffffe});
   }
   d.c.state.gpr[RAX] = (d.c.state.gpr[RAX] & ~u64{0xffff}) | selector;
   d.c.state.gpr[RDI] = offset;

@@ -121,7 +121,8 @@ std::vector<u8> opened(const SystemCase& c) {
 }
 
 /// Size, frame, stretches of `memory` that are not as in `base`.
-void append_entry(std::vector<u8>& to, const SystemFrame& frame, const std::vector<u8>& memory, const std::vector<u8>& base) {
+void append_entry(std::vector<u8>& to, const SystemFrame& frame, const std::vector<u8>& memory,
+                  const std::vector<u8>& base) {
   const std::size_t at = to.size();
   append(to, u64{0});
   append(to, frame);
@@ -207,8 +208,7 @@ class Comparing {
 
 }  // namespace
 
-std::vector<SystemDifference> differences(const SystemCase& start, const SystemEnd& ours,
-                                          const SystemEnd& theirs) {
+std::vector<SystemDifference> differences(const SystemCase& start, const SystemEnd& ours, const SystemEnd& theirs) {
   static constexpr const char* gprs[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
                                            "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
   static constexpr const char* segments[kSegs] = {"es", "cs", "ss", "ds", "fs", "gs"};

@@ -1,6 +1,6 @@
-// System cases as bootable images: the runner of test/oracle/image/system.S takes each through its world and prints what became
-// of it. What an image can see of an end is less than what a machine of our own shows: no hidden parts of segments but the
-// bases of FS and GS, no RF, and the upper halves of registers only where 64-bit code ended.
+// System cases as bootable images: the runner of test/oracle/image/system.S takes each through its world and prints what
+// became of it. What an image can see of an end is less than what a machine of our own shows: no hidden parts of segments
+// but the bases of FS and GS, no RF, and the upper halves of registers only where 64-bit code ended.
 #pragma once
 
 #include <map>
@@ -40,8 +40,8 @@ class SystemImage {
   explicit SystemImage(const char* engine);
   /// Empty where an image ran; else why not.
   const std::string& missing() const { return missing_; }
-  /// One end for each case. An emulator that dies or falls silent has shut down; the cases behind boot anew. Cases run world by
-  /// world, so that the runner seldom makes its memory anew.
+  /// One end for each case. An emulator that dies or falls silent has shut down; the cases behind boot anew. Cases run
+  /// world by world, so that the runner seldom makes its memory anew.
   std::vector<SystemEnd> run(std::span<const SystemCase* const> cases);
 
  private:

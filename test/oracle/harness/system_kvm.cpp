@@ -163,9 +163,9 @@ class KvmSystem final : public SystemMachine {
     ioctl(cpu_, KVM_SET_MP_STATE, &runnable);
   }
   void set_msrs(const SystemState& s) {
-    const std::pair<u32, u64> values[] = {{0xc0000102, s.kernel_gs_base}, {0xc0000081, s.star}, {0xc0000082, s.lstar},
-                                          {0xc0000083, s.cstar}, {0xc0000084, s.fmask}, {0x174, s.sysenter_cs},
-                                          {0x175, s.sysenter_esp}, {0x176, s.sysenter_eip}};
+    const std::pair<u32, u64> values[] = {{0xc0000102, s.kernel_gs_base}, {0xc0000081, s.star},   {0xc0000082, s.lstar},
+                                          {0xc0000083, s.cstar},          {0xc0000084, s.fmask},  {0x174, s.sysenter_cs},
+                                          {0x175, s.sysenter_esp},        {0x176, s.sysenter_eip}};
     std::vector<u64> room((sizeof(kvm_msrs) + std::size(values) * sizeof(kvm_msr_entry)) / 8 + 1);
     auto* const list = reinterpret_cast<kvm_msrs*>(room.data());
     for (const auto& [index, value] : values) list->entries[list->nmsrs++] = {index, 0, value};

@@ -11,7 +11,8 @@ namespace nestwalk::oracle {
 using namespace cpu;
 
 const char* name_of(World w) {
-  static constexpr const char* names[] = {"real mode", "16-bit", "32-bit", "32-bit with paging", "32-bit with PAE", "64-bit"};
+  static constexpr const char* names[] = {"real mode",          "16-bit",          "32-bit",
+                                          "32-bit with paging", "32-bit with PAE", "64-bit"};
   return names[static_cast<unsigned>(w)];
 }
 
@@ -88,13 +89,16 @@ std::span<const u8> leave() {
 
 /// An end stub, which goes on at a copy of leave().
 void put_stub(SystemCase& c, u64 at, unsigned place, u64 leave_at) {
-  const u8 stub[] = {0x0f, 0x09,                               // WBINVD: faults above CPL 0 and does nothing there
-                     0xf4,                                     // HLT: NOP in images
-                     0x0f, 0x23, 0xd8,                         // MOV DR3, EAX
-                     0x9f, 0x0f, 0x90, 0xc0,                   // LAHF, SETO AL
-                     0x0c, static_cast<u8>(place << 1),        // OR AL, place * 2
-                     0x0f, 0x23, 0xd0,                         // MOV DR2, EAX
-                     0xe9};                                    // JMP
+  const u8 stub[] = {0x0f, 0x09,  // WBINVD: faults above CPL 0 and does nothing there
+                     0xf4,        // HLT: NOP in images
+                     0x0f, 0x23,
+                     0xd8,  // MOV DR3, EAX
+                     0x9f, 0x0f,
+                     0x90, 0xc0,                         // LAHF, SETO AL
+                     0x0c, static_cast<u8>(place << 1),  // OR AL, place * 2
+                     0x0f, 0x23,
+                     0xd0,   // MOV DR2, EAX
+                     0xe9};  // JMP
   const u64 jump = at + sizeof stub - 1, displacement = leave_at - (jump + 3);
   std::copy(std::begin(stub), std::end(stub), c.memory.begin() + static_cast<std::ptrdiff_t>(at));
   put_word(c, jump + 1, displacement, 4);
@@ -155,8 +159,8 @@ void put_tss(SystemCase& c, World w) {
 }
 
 /// All memory one to one. Pages from kStack3At on and the text are the user's; kDataAt belongs to the supervisor; the page
-/// behind kUserDataAt is absent, the next one read-only. What the way in and out of a case may touch is already accessed and
-/// dirty.
+/// behind kUserDataAt is absent, the next one read-only. What the way in and out of a case may touch is already accessed
+/// and dirty.
 void put_pages(SystemCase& c, World w) {
   const unsigned size = w == World::paged32 ? 4 : 8, upper = w == World::long64 ? 3 : w == World::pae32 ? 2 : 1;
   const u64 leaf = kTablesAt + 0x1000 * upper;
@@ -250,7 +254,8 @@ int place_of(const SystemCase& c) {
   const u64 at = (is_wide(c.state) ? 0 : c.state.seg[CS].base) + c.state.rip - kBehindHlt;
   if (at == c.text_end) return kTextEnd;
   if (at == kTextAt + kSecondText) return kSecondEnd;
-  return at - kHandlersAt < 32 * kStubBytes && at % kStubBytes == 0 ? static_cast<int>((at - kHandlersAt) / kStubBytes) : -1;
+  return at - kHandlersAt < 32 * kStubBytes && at % kStubBytes == 0 ? static_cast<int>((at - kHandlersAt) / kStubBytes)
+                                                                    : -1;
 }
 int vector_of(const SystemCase& c) {
   const int place = place_of(c);

@@ -1,7 +1,7 @@
 // A tiny virtual machine for instructions of the system: one processor, some memory with descriptor tables, page tables, an
 // end stub as handler of each exception, and nothing else. The same start state runs on Nestwalk and under KVM, where all
-// registers, the hidden parts of segments and all of memory are compared when it halts (SDM vol. 3, chapters 3 to 7), and in
-// images under other emulators (system_image.h).
+// registers, the hidden parts of segments and all of memory are compared when it halts (SDM vol. 3, chapters 3 to 7), and
+// in images under other emulators (system_image.h).
 #pragma once
 
 #include <memory>
@@ -16,10 +16,11 @@ namespace nestwalk::oracle {
 inline constexpr u64 kSystemBytes = 0x50000;
 /// Places in its memory.
 inline constexpr u64 kGdtAt = 0x1000, kIdtAt = 0x2000, kLdtAt = 0x3000, kTssAt = 0x4000, kTss2At = 0x5000,
-                     kHandlersAt = 0x6000, kWayAt = 0x8000, kPrivateAt = 0x9000, kTablesAt = 0x10000, kStack0At = 0x20000, kStack3At = 0x22000, kIstAt = 0x24000,
-                     kTextAt = 0x30000, kDataAt = 0x40000, kUserDataAt = 0x42000;
+                     kHandlersAt = 0x6000, kWayAt = 0x8000, kPrivateAt = 0x9000, kTablesAt = 0x10000, kStack0At = 0x20000,
+                     kStack3At = 0x22000, kIstAt = 0x24000, kTextAt = 0x30000, kDataAt = 0x40000, kUserDataAt = 0x42000;
 inline constexpr unsigned kGdtEntries = 32;
-/// End stubs: one for each exception, kStubBytes apart; one behind the text; one kSecondText into it, where far pointers lead.
+/// End stubs: one for each exception, kStubBytes apart; one behind the text; one kSecondText into it, where far pointers
+/// lead.
 inline constexpr unsigned kStubBytes = 32, kTextEnd = 32, kSecondEnd = 33;
 inline constexpr u64 kSecondText = 0x800;
 

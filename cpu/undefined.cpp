@@ -138,7 +138,7 @@ constexpr Policy kPolicies[] = {
     {"qemu-exchange8", "CMPXCHG8B behind an instruction that sets flags", "-", "changes ZF alone", "QEMU 7.2 has stale flags", ""},
     {"qemu-debug", "single-step, breakpoints, DR6, DR7", "-", "as the manual", "QEMU traps twice or not at all, knows no shadow behind MOV SS, keeps reserved bits and hangs at times: such system cases are not run", ""},
     {"qemu-popa", "POPA that faults", "-", "no register is loaded", "QEMU has loaded those before the fault", ""},
-    {"open-ports", "IN, INS from a port that no device has", "-", "all ones", "QEMU returns zeros", ""},
+    {"open-bus", "IN, INS from a port that no device has, reads where no memory is", "-", "all ones", "QEMU returns zeros", ""},
     {"bochs-debug", "debug exceptions", "-", "RF is set between the elements of a string and clear behind a trap (SDM vol. 3, 17.3.1.1)", "Bochs has it the other way round, and adds the next instruction's breakpoint to DR6", ""},
     {"bochs-checks", "IRETQ", "-", "a null SS must have the RPL of the new level (SDM vol. 2, IRET)", "Bochs does not look", ""},
     {"bochs-adx", "ADOX", "-", "as the host", "Bochs 2.7 computes OF of the sum", ""},

@@ -299,6 +299,20 @@ TEST_CASE("a task gate saves the old task, loads the new one and links back; IRE
   CHECK((b.peek<u8>(kGdt + kTss2 + 5) & 15) == 9);
 }
 
+TEST_CASE("a fault through a task gate saves RF for the old task, INT n does not", "[exceptions][task]") {
+  for (const Source source : {Source::exception, Source::software}) {
+    Bench b;
+    b.protected_mode();
+    b.poke<u64>(kIdt + 8 * ex::ud, gate(kTss2, 0, 5, 0));
+    b.poke<u32>(kTss2At + 36, 2);
+    for (unsigned n = 0; n < 6; ++n) b.poke<u32>(kTss2At + 72 + 4 * n, n == CS ? kCode0 : kData0);
+    b.cpu->deliver(Trap{.vector = ex::ud, .after = source == Source::software}, source);
+    CHECK(b.cpu->s.tr.selector == kTss2);
+    CHECK((b.peek<u32>(kTssAt + 36) & fl::rf) == (source == Source::exception ? fl::rf : 0));
+    CHECK_FALSE(b.cpu->s.rflags & fl::rf);
+  }
+}
+
 TEST_CASE("a bad segment of the new task faults inside the new task", "[exceptions][task]") {
   Bench b;
   b.protected_mode();

@@ -18,6 +18,7 @@ SystemDrawing::SystemDrawing(u64 seed, u64 number) : random_(seed ^ (number + 1)
   for (u64& g : c.state.gpr)
     if (&g != &c.state.gpr[RSP]) g = world == World::long64 ? next() : static_cast<u32>(next());
   c.state.rflags |= next() & fl::arithmetic;
+  if (once_in(8)) c.state.cr0 |= mmu::cr0::am, c.state.rflags |= fl::ac;
   for (const u64 page : {kDataAt, kUserDataAt, kUserDataAt + 0x2000})
     for (u64 n = 0; n < 64; n += 8) put_word(c, page + n, next(), 8), put_word(c, page + 0xfc0 + n, next(), 8);
 }

@@ -96,10 +96,10 @@ void draw_returns(SystemDrawing& d) {
                    : d.below(2) ? d.selector()
                                 : d.pick<u16>({kCode0, kCode3, kWide0, kWide3, kConforming, kConforming | 3, kCode16});
   const u16 data = d.below(2) ? d.selector() : d.pick<u16>({kData0, kData3, 0, 3, kReadOnly, kData16});
-  const u64 offset = real              ? kSecondText - 16 * shift
-                     : d.once_in(16)   ? d.next()
-                     : code == kCode16 ? kSecondText
-                                       : d.second();
+  const u64 offset = real                         ? kSecondText - 16 * shift
+                     : d.paged() && d.once_in(16) ? d.next()
+                     : code == kCode16            ? kSecondText
+                                                  : d.second();
   d.put_stack({offset, code, flags, kStack3At + 0x200, data}, width);
   if (d.once_in(12)) d.c.state.rflags |= fl::nt;
   d.say(fmt::format(" ({:#x}:{:#x}, ss {:#x})", code, offset, data));

@@ -105,7 +105,7 @@ void draw_far(SystemDrawing& d) {
   const u64 shift = d.below(0x40);
   const auto target = [&] { return real ? static_cast<u16>((kTextAt >> 4) + shift) : d.selector(); };
   const u16 selector = target();
-  const u64 offset = real ? kSecondText - 16 * shift : d.once_in(16) ? d.next() : d.second();
+  const u64 offset = real ? kSecondText - 16 * shift : d.paged() && d.once_in(16) ? d.next() : d.second();
   const u64 at = d.data() + 0x100;
   if (d.once_in(6)) d.c.state.rflags |= fl::nt;
   if (d.once_in(6)) put_word(d.c, kTssAt + 8, d.selector(), 2);  // SS0
@@ -156,7 +156,7 @@ void draw_tasks(SystemDrawing& d) {
   if (d.once_in(8)) put_word(d.c, kTss2At + 100, 1, 1);  // T
   if (d.once_in(8)) put_word(d.c, kGdtAt + kTss2Selector, d.pick<u16>({0x66, 0x67, 0x2b, 0x2c}), 2);
   if (d.once_in(6)) put_word(d.c, kGdtAt + kTss2Selector + 5, d.pick<u8>({0x81, 0x83, 0x8b, 0x09, 0xe9}), 1);
-  if (d.once_in(8)) put_word(d.c, kTss2At + 32, d.next(), 4);
+  if (d.paged() && d.once_in(8)) put_word(d.c, kTss2At + 32, d.next(), 4);
   const u64 at = d.data() + 0x100;
   const u8 dpl = d.below(3) ? 3 : 0;
   put_word(d.c, kGdtAt + kFree, gate(kTss2Selector, 0, 5, dpl), 8);

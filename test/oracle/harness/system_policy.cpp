@@ -69,7 +69,7 @@ constexpr SystemLine kLines[] = {
     {"string-flags", kEveryRung, "REP CMPS, SCAS that fault",
      [](const Ends& e, const Difference& d) {
        return is_family(e, {"strings"}) && e.ours.place < static_cast<int>(kTextEnd) && same_place(e) &&
-              (d.name == "rflags" || (is_memory(d) && only_within(d, fl::arithmetic)));
+              (d.name == "rflags" || (is_memory(d) && only_within(d, fl::arithmetic | fl::rf)));
      }},
     {"access-order", kEveryRung, "CMPS, ENTER, PUSHA and far returns that fault; A of the page that the other one is on",
      [](const Ends& e, const Difference& d) {
@@ -135,10 +135,9 @@ constexpr SystemLine kLines[] = {
     {"qemu-checks", kQemu, "reserved bits, addresses that are not canonical, null selectors: what raises #GP here",
      [](const Ends& e, const Difference&) {
        const bool loose = is_family(e, {"model-specific", "table registers", "system calls", "registers", "selectors"});
-       const bool moved = e.theirs.place != e.ours.place || e.theirs.state.gpr[RSP] != e.ours.state.gpr[RSP];
        const bool transfer =
-           is_wide(e) && (is_family(e, {"returns", "far"}) || (is_family(e, {"interrupts"}) && !top_of_stack(e)));
-       return (loose || transfer) && protection(e) && moved;
+           is_wide(e) && (is_family(e, {"returns", "far"}) || (is_family(e, {"interrupts"}) && top_of_stack(e) <= 1));
+       return (loose || transfer) && protection(e);
      }},
     {"qemu-virtual", kQemu, "IRET with VM above CPL 0",
      [](const Ends& e, const Difference&) { return e.drawn.cpl && names(e, "virtual-8086"); }},
@@ -188,10 +187,15 @@ constexpr SystemLine kLines[] = {
      [](const Ends& e, const Difference&) {
        return is_family(e, {"system calls"}) && e.ours.place == ex::ud && e.theirs.place == ex::gp;
      }},
-    {"open-ports", kQemu, "IN, INS",
+    {"open-bus", kQemu, "IN, INS",
      [](const Ends& e, const Difference& d) {
        return is_family(e, {"ports"}) && same_place(e) && (d.name == "rax" || is_memory(d));
      }},
+    {"open-bus", kQemu, "pages of PSE-36 beyond memory",
+     [](const Ends& e, const Difference& d) {
+       return is_family(e, {"pages"}) && e.drawn.world == World::paged32 && same_place(e) && d.name == "rbx";
+     }},
+    {"qemu-traps", kQemu, "#AC", [](const Ends& e, const Difference&) { return e.ours.place == ex::ac; }},
     {"qemu-popa", kQemu, "POPA",
      [](const Ends& e, const Difference& d) {
        return names(e, "popa") && same_place(e) && e.ours.place == ex::pf && d.name[0] == 'r';

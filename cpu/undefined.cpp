@@ -132,7 +132,8 @@ constexpr Policy kPolicies[] = {
     {"qemu-virtual", "IRET with VM in the frame above level 0", "-", "VM is ignored (SDM vol. 2, IRET)", "QEMU enters virtual-8086 mode", ""},
     {"qemu-gates", "16-bit call, interrupt and trap gates", "-", "offset of 16 bits (SDM vol. 3, 6.11)", "QEMU takes 32", ""},
     {"qemu-tasks", "task switches whose new task meets a fault; T of a TSS", "-", "the fault is the new task's, at its EIP; #DB (SDM vol. 3, 7.3)", "QEMU shows the old EIP, or the new stack, or shuts down; it knows no T", ""},
-    {"qemu-accessed", "far RET, IRET", "-", "set A of the code segment's descriptor", "QEMU does not", ""},
+    {"qemu-accessed", "far JMP, CALL, RET, IRET", "-", "set A of the code segment's descriptor", "QEMU does so now and then", ""},
+    {"qemu-lar", "LAR, LSL in IA-32e mode", "-", "refuse 16-bit gates and system descriptors whose second half is beyond the table (SDM vol. 2, LAR)", "QEMU looks at eight bytes and knows one set of types", ""},
     {"qemu-ist", "interrupts by IST at the same level", "-", "SS stays (SDM vol. 2, INT)", "QEMU makes it null", ""},
     {"qemu-syscall", "SYSCALL", "-", "only what IA32_FMASK says is cleared", "QEMU 7.2 clears the arithmetic flags", ""},
     {"qemu-exchange8", "CMPXCHG8B behind an instruction that sets flags", "-", "changes ZF alone", "QEMU 7.2 has stale flags", ""},
@@ -140,7 +141,7 @@ constexpr Policy kPolicies[] = {
     {"qemu-popa", "POPA that faults", "-", "no register is loaded", "QEMU has loaded those before the fault", ""},
     {"open-bus", "IN, INS from a port that no device has, reads where no memory is", "-", "all ones", "QEMU returns zeros", ""},
     {"bochs-debug", "debug exceptions", "-", "RF is set between the elements of a string and clear behind a trap (SDM vol. 3, 17.3.1.1)", "Bochs has it the other way round, and adds the next instruction's breakpoint to DR6", ""},
-    {"bochs-checks", "IRETQ", "-", "a null SS must have the RPL of the new level (SDM vol. 2, IRET)", "Bochs does not look", ""},
+    {"bochs-checks", "IRETQ; interrupts in IA-32e mode", "-", "a null SS must have the RPL of the new level; a target is checked before anything is pushed (SDM vol. 2, IRET, INT)", "Bochs does not look; it pushes first", ""},
     {"bochs-adx", "ADOX", "-", "as the host", "Bochs 2.7 computes OF of the sum", ""},
     // clang-format on
 };

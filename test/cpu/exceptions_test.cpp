@@ -329,6 +329,23 @@ TEST_CASE("a bad segment of the new task faults inside the new task", "[exceptio
   CHECK(b.stack32(1) == 0x30000);
 }
 
+TEST_CASE("a fault before the new task has a stack takes one from its TSS", "[exceptions][task]") {
+  for (const unsigned bad : {72u + 4u * SS, 96u}) {  // SS, LDT
+    Bench b;
+    b.protected_mode();
+    b.poke<u64>(kIdt + 8 * 0x40, gate(kTss2, 0, 5, 0));
+    b.handler(ex::ts, kHandler);
+    b.poke<u32>(kTss2At + 4, kStack0 - 0x800), b.poke<u16>(kTss2At + 8, kData0);
+    for (unsigned n = 0; n < 6; ++n) b.poke<u32>(kTss2At + 72 + 4 * n, n == CS ? kCode0 : kData0);
+    b.poke<u16>(kTss2At + bad, kReadOnly);
+    b.cpu->deliver(Trap{.vector = 0x40}, Source::external);
+    CHECK(b.cpu->s.rip == kHandler);
+    CHECK(b.cpu->s.cpl == 0);
+    CHECK(b.stack32(0) == kReadOnly);
+    CHECK(b.cpu->s.gpr[RSP] == kStack0 - 0x800 - 6 * 4);
+  }
+}
+
 TEST_CASE("a busy task cannot be entered again", "[exceptions][task]") {
   Bench b;
   b.protected_mode();

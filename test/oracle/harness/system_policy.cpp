@@ -23,9 +23,12 @@ bool is_wide(const Ends& e) { return e.drawn.world == World::long64; }
 bool protection(const Ends& e) { return e.ours.place == ex::gp || e.ours.place == ex::ss; }
 bool same_place(const Ends& e) { return e.ours.ended == e.theirs.ended && e.ours.place == e.theirs.place; }
 
-/// The word where our handler's stack pointer is: the error code of exceptions that have one.
+/// The word where our handler's stack pointer is: the error code of exceptions that have one; 0 on stacks of the case's
+/// own.
 u64 top_of_stack(const Ends& e) {
-  const u64 at = (e.ours.state.seg[SS].selector == kData16 ? kDataAt : 0) + e.ours.state.gpr[RSP], word = at & ~u64{7};
+  const u16 stack = e.ours.state.seg[SS].selector;
+  if (stack != kData0 && stack != kData16 && stack > 3) return 0;  // of a base that is not known here
+  const u64 at = (stack == kData16 ? kDataAt : 0) + e.ours.state.gpr[RSP], word = at & ~u64{7};
   const auto it = e.ours.changed.find(word);
   const u64 v = it != e.ours.changed.end() ? it->second : word + 8 <= kSystemBytes ? word_at(e.drawn.start, word, 8) : 0;
   return static_cast<u32>(v >> (8 * (at & 7)));
@@ -89,6 +92,13 @@ constexpr SystemLine kLines[] = {
      [](const Ends& e, const Difference&) {
        return is_wide(e) && (names(e, "enter16") || names(e, "leave16") || names(e, "iret16") || names(e, "iret32"));
      }},
+    {"bochs-checks", kBochs, "frames of interrupts whose target is not canonical",
+     [](const Ends& e, const Difference& d) {
+       return is_wide(e) && is_family(e, {"interrupts"}) && protection(e) && is_memory(d) &&
+              !e.ours.changed.contains(place_of(d));
+     }},
+    {"bochs-alignment", kBochs, "SGDT, SIDT",
+     [](const Ends& e, const Difference&) { return is_family(e, {"table registers"}) && e.theirs.place == ex::ac; }},
     {"bochs-debug", kBochs, "RF between the elements of a string; hits of the next instruction's breakpoint beside a trap",
      [](const Ends& e, const Difference& d) {
        return is_family(e, {"debug"}) &&
@@ -150,10 +160,24 @@ constexpr SystemLine kLines[] = {
      }},
     {"qemu-tasks", kQemu, "faults and traps that a new task meets",
      [](const Ends& e, const Difference&) { return is_family(e, {"tasks"}) && e.ours.place < static_cast<int>(kTextEnd); }},
-    {"qemu-accessed", kQemu, "far returns and IRET",
+    {"qemu-accessed", kQemu, "far jumps, calls and returns, IRET",
      [](const Ends&, const Difference& d) {
-       return is_memory(d) && place_of(d) - kGdtAt < 8 * kGdtEntries && (d.ours ^ d.theirs) == u64{1} << 40;
+       return is_memory(d) && (place_of(d) - kGdtAt < 8 * kGdtEntries || place_of(d) - kLdtAt < 64) &&
+              (d.ours ^ d.theirs) == u64{1} << 40;
      }},
+    {"qemu-tasks", kQemu, "#TS for #GP of a jump",
+     [](const Ends& e, const Difference&) {
+       return is_family(e, {"far"}) && e.ours.place == ex::gp && e.theirs.place == ex::ts;
+     }},
+    {"qemu-far-pointers", kQemu, "far JMP, CALL with REX.W",
+     [](const Ends& e, const Difference&) { return names(e, "ljmp64") || names(e, "lcall64"); }},
+    {"qemu-lar", kQemu, "LAR, LSL in IA-32e mode",
+     [](const Ends& e, const Difference& d) {
+       return is_wide(e) && (names(e, "lar") || names(e, "lsl")) && (d.name == "rbx" || d.name == "rflags") &&
+              !(e.ours.state.rflags & fl::zf);
+     }},
+    {"push-selector", kQemu, "PUSH of a segment register",
+     [](const Ends& e, const Difference& d) { return names(e, "push fs32") && is_memory(d); }},
     {"qemu-ist", kQemu, "SS behind a switch by IST without a change of level",
      [](const Ends& e, const Difference& d) {
        return is_wide(e) && is_family(e, {"interrupts"}) && (d.name == "ss" || is_memory(d)) && d.ours == kData0 &&

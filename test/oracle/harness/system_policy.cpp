@@ -79,10 +79,10 @@ constexpr SystemLine kLines[] = {
        return is_family(e, {"strings", "stacks", "far", "returns"}) && e.ours.place == ex::pf && same_place(e) &&
               (d.name == "cr2" || accessed_or_dirty(d));
      }},
-    {"access-order", kEveryRung, "accesses to two pages that both fault",
+    {"access-order", kEveryRung, "accesses to two pages that both fault: the other one's address and error code",
      [](const Ends& e, const Difference& d) {
-       return is_family(e, {"pages", "stacks", "strings"}) && (d.name == "cr2" || in_error_code(e, d, 0xf)) &&
-              same_place(e) && e.ours.place == ex::pf;
+       const bool other = same_place(e) && e.ours.place == ex::pf && e.ours.state.cr2 != e.theirs.state.cr2;
+       return other && is_family(e, {"pages", "stacks", "strings"}) && (d.name == "cr2" || in_error_code(e, d, 0xf));
      }},
     {"ad-bits", kEveryRung, "A and D behind a fault",
      [](const Ends& e, const Difference& d) { return e.ours.place < static_cast<int>(kTextEnd) && accessed_or_dirty(d); }},

@@ -151,12 +151,13 @@ std::optional<Trap> switch_task(Cpu& c, u16 selector, TaskSwitch why, const u32*
   const Entry to = read_tss(c, selector, returning);
   const bool narrow = is_narrow(to.d.type());
   const u64 base = to.d.base();
-  const Task task = read_task(c, base, narrow);
+  Task task = read_task(c, base, narrow);
   const u16 old_selector = c.s.tr.selector;
   const auto old = find_entry(c, old_selector);
 
   // A page fault in what follows leaves the old task running; what was saved by then is only a newer copy of it.
   save_task(c, c.s.tr.base, is_narrow(c.s.tr.type), c.rflags() & ~(returning ? u64{fl::nt} : 0));
+  if (base == c.s.tr.base) task = read_task(c, base, narrow);  // a task that is its own successor
   if (nested) c.store_system<u16>(base, old_selector);
   if (!nested && old) mark_busy(c, *old, false);
   if (!returning) mark_busy(c, to, true);

@@ -55,6 +55,7 @@ constexpr Policy kPolicies[] = {
     {"lock-split", "locked accesses across a page", "atomicity against other processors and devices", "atomic: processors take turns between instructions, no DMA in between", "", "a store that ends on a missing page writes nothing on the first"},
     {"int1-priority", "data breakpoints and single-step together", "order", "one #DB with all bits of DR6", "SDM vol. 3, 17.3", "a data breakpoint and single-step behind one instruction are one trap with both bits"},
     {"dr6-hits", "debug exceptions", "whether B0 to B3 of DR6 are cleared (SDM vol. 3, 17.2.3: certain ones may)", "they show the last exception's; BS, BT and BD stay", "as KVM and Bochs have it", "a debug exception clears the hits of earlier ones in DR6, but not BS"},
+    {"compat-rip", "IRETQ to compatibility mode", "whether a RIP of more than 32 bits is beyond the limit (SDM vol. 2, IRET, checks EIP)", "it is: #GP", "Bochs drops the upper half", ""},
     {"null-base", "loads of a null selector outside 64-bit mode; segments that a task switch could not load", "the hidden base, which FS_BASE and GS_BASE show later", "0", "Intel's parts clear it, AMD's and Bochs keep it", ""},
     // ---- makers
     {"syscall-compat", "SYSCALL, SYSENTER in compatibility mode", "which of them exists", "AMD models: SYSCALL; Intel: SYSENTER", "as the makers document", "in compatibility mode SYSCALL is AMD's and SYSENTER is Intel's"},
@@ -141,7 +142,7 @@ constexpr Policy kPolicies[] = {
     {"qemu-popa", "POPA that faults", "-", "no register is loaded", "QEMU has loaded those before the fault", ""},
     {"open-bus", "IN, INS from a port that no device has, reads where no memory is", "-", "all ones", "QEMU returns zeros", ""},
     {"bochs-debug", "debug exceptions", "-", "RF is set between the elements of a string and clear behind a trap (SDM vol. 3, 17.3.1.1)", "Bochs has it the other way round, and adds the next instruction's breakpoint to DR6", ""},
-    {"bochs-checks", "IRETQ; interrupts in IA-32e mode", "-", "a null SS must have the RPL of the new level; a target is checked before anything is pushed (SDM vol. 2, IRET, INT)", "Bochs does not look; it pushes first", ""},
+    {"bochs-checks", "IRETQ; interrupts in IA-32e mode", "-", "a null SS must have the RPL of the new level, an absent one is #SS; a target is checked before anything is pushed (SDM vol. 2, IRET, INT)", "Bochs does not look; it pushes first", ""},
     {"bochs-adx", "ADOX", "-", "as the host", "Bochs 2.7 computes OF of the sum", ""},
     // clang-format on
 };

@@ -329,6 +329,21 @@ TEST_CASE("a bad segment of the new task faults inside the new task", "[exceptio
   CHECK(b.stack32(1) == 0x30000);
 }
 
+TEST_CASE("a task that IRET links to itself goes on with what was just saved", "[exceptions][task]") {
+  Bench b;
+  b.protected_mode();
+  b.poke<u8>(kGdt + kTss + 5, 0x8b);
+  b.poke<u16>(kTssAt, kTss);
+  b.cpu->s.gpr[RBX] = 0x1234;
+  b.cpu->set_rflags(b.cpu->rflags() | fl::nt);
+  const u64 sp = b.cpu->s.gpr[RSP];
+  b.cpu->interrupt_return(4);
+  CHECK(b.cpu->s.tr.selector == kTss);
+  CHECK(b.cpu->s.gpr[RBX] == 0x1234);
+  CHECK(b.cpu->s.gpr[RSP] == sp);
+  CHECK(b.cpu->s.seg[SS].selector == kData0);
+}
+
 TEST_CASE("a fault before the new task has a stack takes one from its TSS", "[exceptions][task]") {
   for (const unsigned bad : {72u + 4u * SS, 96u}) {  // SS, LDT
     Bench b;

@@ -18,16 +18,20 @@ void SystemCampaign::run_batch(u64 first, u64 count) {
   std::vector<u64> numbers;
   for (u64 n = first; n < first + count; ++n) {
     DrawnSystem d = draw_system_case(seed_, n);
-    const char* why = not_run(rung_, d);
     SystemEnd end;
-    if (!why) {
+    std::string why;
+    if (const char* row = not_run(rung_, d)) {
+      why = fmt::format("row {} of the policy", row);
+    } else {
       SystemCase after = d.start;
       const Ended ended = ours_->run(after);
       end = end_of(d.start, after, ended);
-      why = not_in_images(end);
-      if (!why && ended == Ended::shutdown && n % kShutdownShare) why = "shuts down, as others that were run";
+      if (const char* reason = not_in_images(end))
+        why = reason;
+      else if (ended == Ended::shutdown && n % kShutdownShare)
+        why = "shuts down, as others that were run";
     }
-    if (why) {
+    if (!why.empty()) {
       ++result_.left_out[why];
       continue;
     }

@@ -30,7 +30,7 @@ u64 top_of_stack(const Ends& e) {
   if (stack != kData0 && stack != kData16 && stack > 3) return 0;  // of a base that is not known here
   const u64 at = (stack == kData16 ? kDataAt : 0) + e.ours.state.gpr[RSP], word = at & ~u64{7};
   const auto it = e.ours.changed.find(word);
-  const u64 v = it != e.ours.changed.end() ? it->second : word + 8 <= kSystemBytes ? word_at(e.drawn.start, word, 8) : 0;
+  const u64 v = it != e.ours.changed.end() ? it->second : word < kSystemBytes ? word_at(e.drawn.start, word, 8) : 0;
   return static_cast<u32>(v >> (8 * (at & 7)));
 }
 
@@ -109,9 +109,14 @@ constexpr SystemLine kLines[] = {
        return is_family(e, {"tasks"}) && is_memory(d) && lacks_resume({d.name, d.theirs, d.ours});
      }},
 
-    {"bochs-checks", kBochs, "IRETQ to a null SS with another RPL",
+    {"bochs-checks", kBochs, "IRETQ to a null SS with another RPL, or to an absent one",
      [](const Ends& e, const Difference&) {
-       return names(e, "iret64") && e.ours.place == ex::gp && e.theirs.place == kSecondEnd;
+       const bool null = e.ours.place == ex::gp && e.theirs.place == kSecondEnd;
+       return names(e, "iret64") && (null || (e.ours.place == ex::ss && e.theirs.place == ex::np));
+     }},
+    {"compat-rip", kBochs, "IRETQ to 32-bit code with a RIP of more than 32 bits",
+     [](const Ends& e, const Difference&) {
+       return names(e, "iret64") && e.ours.place == ex::gp && e.theirs.place == ex::pf;
      }},
 
     // ---- QEMU

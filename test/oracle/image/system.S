@@ -36,6 +36,10 @@ _start:
   out 0x21, al
   out 0xa1, al
 back32:
+  lgdt [gdtr]                # a 16-bit TSS would keep IA-32e mode out
+  and byte ptr [gdt + 0x25], 0xfd
+  mov eax, 0x20
+  ltr ax
   mov eax, 0x620             # PAE, OSFXSR, OSXMMEXCPT
   mov cr4, eax
   mov eax, offset level4
@@ -46,7 +50,6 @@ back32:
   wrmsr
   mov eax, 0x80000031        # PG, NE, ET, PE
   mov cr0, eax
-  lgdt [gdtr]
   ljmp 0x18, offset started
 .code64
 back64:
@@ -298,6 +301,7 @@ to_started: .long started
 .word 0x18
 .balign 8
 gdt: .quad 0, 0x00cf9b000000ffff, 0x00cf93000000ffff, 0x00af9b000000ffff   # 32-bit code, data, 64-bit code
+.quad 0x0000890000000067, 0  # a TSS that nobody uses
 gdt_end:
 gdtr: .word gdt_end - gdt - 1
 .quad gdt

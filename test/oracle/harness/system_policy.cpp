@@ -163,6 +163,11 @@ constexpr SystemLine kLines[] = {
        const bool there = e.theirs.place == kSecondEnd || e.theirs.place == ex::gp;
        return !is_wide(e) && is_family(e, {"interrupts", "far"}) && strays && there;
      }},
+    {"qemu-gates", kQemu, "16-bit gates to 16-bit code, where its target is nowhere",
+     [](const Ends& e, const Difference& d) {
+       return e.drawn.world == World::protected16 && is_family(e, {"interrupts"}) && names(e, "int 0x20") &&
+              d.name == "ended" && (word_at(e.drawn.start, kIdtAt + 8 * 0x20 + 5, 1) & 0x1e) == 6;
+     }},
     {"qemu-tasks", kQemu, "faults and traps that a new task meets",
      [](const Ends& e, const Difference&) { return is_family(e, {"tasks"}) && e.ours.place < static_cast<int>(kTextEnd); }},
     {"qemu-accessed", kQemu, "far jumps, calls and returns, IRET",
@@ -219,6 +224,11 @@ constexpr SystemLine kLines[] = {
     {"open-bus", kQemu, "IN, INS",
      [](const Ends& e, const Difference& d) {
        return is_family(e, {"ports"}) && same_place(e) && (d.name == "rax" || is_memory(d));
+     }},
+    {"open-bus", kQemu, "flags of stray code that adds to where no memory is",
+     [](const Ends& e, const Difference& d) {
+       const bool strays = e.drawn.world < World::paged32 && is_family(e, {"far", "returns"}) && e.ours.place == ex::ud;
+       return strays && same_place(e) && (d.name == "rflags" || (is_memory(d) && only_within(d, fl::arithmetic | fl::rf)));
      }},
     {"open-bus", kQemu, "pages of PSE-36 beyond memory",
      [](const Ends& e, const Difference& d) {

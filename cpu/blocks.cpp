@@ -54,7 +54,7 @@ Block::Owner Blocks::close(const Place& at, const u8* second) {
   const u64 on_page = std::min<u64>(b->length, kPageBytes - (at.linear & kPageMask));
   b->lines = static_cast<u32>(((at.linear & 63) + on_page + 63) >> 6);
   b->rip = at.rip;
-  b->page_key = at.page_key | (second ? Block::kCrossing : 0);
+  b->key = at.key | (second ? Block::kCrossing : 0);
   b->second = second;
   draft_.clear();
   ++built_;
@@ -104,7 +104,7 @@ Block* Blocks::get(Cpu& cpu, const Place& at) {
   Block*& slot = table_[slot_of(at.rip)];
   if (const auto page = pages_.find(page_of(at.host)); page != pages_.end())
     for (const auto& b : page->second)
-      if (b->rip == at.rip && b->page_key == at.page_key) return slot = b.get();
+      if (b->rip == at.rip && b->key == at.key) return slot = b.get();
   if (memory_.bytes() > memory_limit) forget_all(cpu);
   auto b = build(cpu, at, kMaxInsns);
   return b ? slot = keep(cpu, std::move(b), at) : nullptr;
@@ -113,7 +113,7 @@ Block* Blocks::get(Cpu& cpu, const Place& at) {
 Block* Blocks::crossing(Cpu& cpu, const Place& at, const u8* second) {
   if (const auto page = pages_.find(page_of(at.host)); page != pages_.end())
     for (const auto& b : page->second)
-      if (b->rip == at.rip && b->page_key == (at.page_key | Block::kCrossing) && b->second == second) return b.get();
+      if (b->rip == at.rip && b->key == (at.key | Block::kCrossing) && b->second == second) return b.get();
   return keep(cpu, build_crossing(cpu, at, second), at);
 }
 
@@ -160,7 +160,7 @@ void Blocks::drop_if_touched(u64 page, u64 begin, u64 end) {
   Page& list = it->second;
   for (std::size_t n = 0; n < list.size();) {
     const Block& b = *list[n];
-    const u64 start = page | (b.rip & kPageMask);
+    const u64 start = b.host();
     const u64 stop = std::min(start + b.length, page + kPageBytes);
     const u64 second = reinterpret_cast<u64>(b.second);
     const u64 second_stop = b.second ? second + (start + b.length - (page + kPageBytes)) : 0;
@@ -178,7 +178,7 @@ void Blocks::written(const u8* host, unsigned bytes, Cpu& cpu) {
   const u64 begin = reinterpret_cast<u64>(host), end = begin + bytes, page = page_of(host);
   // The running block first: it must not execute bytes that are no longer there.
   if (running) {
-    const u64 start = (running->page_key & ~kPageMask) | (running->rip & kPageMask);
+    const u64 start = running->host();
     const u64 second = reinterpret_cast<u64>(running->second), first_stop = (start & ~kPageMask) + kPageBytes;
     const u64 second_stop = running->second ? second + (start + running->length - first_stop) : 0;
     const u64 stop = running->second ? first_stop : start + running->length;

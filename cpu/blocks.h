@@ -1,6 +1,6 @@
-// Decoded blocks: straight runs of instructions on one page, found by machine page and RIP, dropped when a byte of theirs
-// is written. How a block is cut depends on the guest's bytes alone (a control transfer, a page end, kMaxInsns), so every
-// engine and every MMU model sees the same blocks.
+// Decoded blocks: straight runs of instructions on one page, found by RIP and machine address, dropped when a byte of
+// theirs is written. How a block is cut depends on the guest's bytes alone (a control transfer, a page end, kMaxInsns), so
+// every engine and every MMU model sees the same blocks.
 #pragma once
 
 #include <memory>
@@ -14,7 +14,7 @@ namespace nestwalk::cpu {
 
 struct Block {
   u64 rip = ~u64{0};
-  u64 page_key = 0;             ///< host address of the first byte's page | code size | kCrossing
+  u64 key = 0;                  ///< of its first byte: key_of(), with kCrossing
   u32 count = 0;                ///< instructions
   u32 lines = 0;                ///< 64-byte lines on the first page
   Cycles cost = 0;              ///< sum of the instructions' costs
@@ -23,7 +23,10 @@ struct Block {
   u32 length = 0;               ///< bytes
 
   /// Set in the key of a block that crosses, so that a look-up by its first page alone never finds it.
-  static constexpr u64 kCrossing = 0x800;
+  static constexpr u64 kCrossing = u64{1} << 63;
+  /// RIP alone does not say where on the page a block is: a segment's base need not be a multiple of a page.
+  static u64 key_of(u64 host, CodeSize size) { return host << 2 | static_cast<u64>(size); }
+  u64 host() const { return (key & ~kCrossing) >> 2; }
 
   struct Delete {
     BlockMemory* memory = nullptr;
@@ -41,13 +44,13 @@ class Blocks {
   Blocks();
   ~Blocks();
 
-  /// The block last used in this RIP's slot (some block, never null); the caller compares rip and page_key.
+  /// The block last used in this RIP's slot (some block, never null); the caller compares rip and key.
   Block* slot(u64 rip) const { return table_[slot_of(rip)]; }
   /// Where the block at `rip` begins, in all the terms that find it.
   struct Place {
     u64 rip, linear;
     const u8* host;  ///< of the byte at `linear`
-    u64 page_key;
+    u64 key;         ///< Block::key_of()
   };
   /// Finds the block or builds it. nullptr: its only instruction crosses the page end, ask `crossing`.
   Block* get(Cpu& cpu, const Place& at);

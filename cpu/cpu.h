@@ -354,6 +354,7 @@ class Cpu : public mmu::CodeListener {
   bool init_ = false, power_on_ = false;  ///< came, and not looked at yet
   int startup_ = -1;                      ///< vector of a SIPI that came
   bool cautious_ = false;                 ///< one instruction at a time: TF, an interrupt shadow, or armed breakpoints
+  bool delivered_ = false;                ///< an exception or interrupt, since somebody cleared this
   u64 pending_db_ = 0;                    ///< DR6 bits of a debug trap to deliver at the next boundary
   u32 unretired_ = 0;                     ///< instructions of the running block that did not retire
   Stop stop_ = Stop::none;

@@ -44,7 +44,8 @@ class Delivery {
  private:
   u32 idt_error() const { return trap_.vector * 8u + 2; }
 
-  /// What is pushed as EFLAGS: faults show RF, so that an instruction breakpoint does not strike twice (SDM 17.3.1.1).
+  /// What is pushed as EFLAGS: faults show RF, traps what it is, so that an instruction breakpoint does not strike twice
+  /// (SDM 17.3.1.1).
   u64 image() const {
     const bool fault =
         source_ == Cpu::Source::exception && !trap_.after && trap_.vector != ex::df && trap_.vector != ex::mc;
@@ -101,8 +102,10 @@ class Delivery {
     constexpr u32 kTypes =
         1u << sys::task_gate | 1u << sys::interrupt16 | 1u << sys::trap16 | 1u << sys::interrupt | 1u << sys::trap;
     check_gate(gate, kTypes);
-    if (gate.type() == sys::task_gate)
+    if (gate.type() == sys::task_gate) {
+      c_.s.rflags |= image() & fl::rf;  // for the old task's TSS
       return switch_task(c_, gate.gate_selector(), TaskSwitch::gate, trap_.has_error ? &trap_.error : nullptr);
+    }
     Entry handler = read_handler(gate);
     const bool inner = !handler.d.conforming() && handler.d.dpl() < c_.s.cpl;
     if (c_.v8086() && (!inner || handler.d.dpl() != 0)) c_.gp(error_of(handler.selector));
@@ -203,14 +206,15 @@ void Cpu::deliver(const Trap& first, Source source) {
   port.pay(Cause::exception, timing.delivery());
   s.interrupt_shadow = false;
   s.halted = s.waiting = false;
+  delivered_ = true;
   if (NW_UNLIKELY(port.monitoring())) port.disarm_monitor();
   if (source == Source::external && first.vector == ex::nmi) s.nmi_blocked = true;
   Trap trap = first;
   while (true) {
     if (source == Source::exception && trap.vector == ex::pf) s.cr2 = trap.address;
     if (source == Source::exception && trap.vector == ex::db) {
-      s.dr[6] |= trap.dr6;
-      s.dr[7] &= ~bit(13);  // general detection is off in the handler
+      if (trap.dr6) s.dr[6] = (s.dr[6] & ~u64{15}) | trap.dr6;  // cpu/undefined.h: dr6-hits
+      s.dr[7] &= ~bit(13);                                      // general detection is off in the handler
     }
     Trap nested;
     try {

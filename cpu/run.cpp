@@ -50,9 +50,9 @@ NW_INLINE bool Cpu::step(u64 limit) {
   const u64 linear = long64() ? s.rip : static_cast<u32>(s.seg[CS].base + s.rip);
   if (mmu::Filter::Entry* const e = by_line ? port.fetch_entry(linear) : port.fetch_page_entry(linear);
       NW_LIKELY(e != nullptr)) {
-    const u64 key = ((linear + e->addend) & ~kPageMask) | static_cast<u64>(code_size_);
+    const u64 key = Block::key_of(linear + e->addend, code_size_);
     Block& b = *blocks_->slot(s.rip);
-    if (NW_LIKELY(b.rip == s.rip && b.page_key == key && clock.instructions + b.count <= limit)) {
+    if (NW_LIKELY(b.rip == s.rip && b.key == key && clock.instructions + b.count <= limit)) {
       if constexpr (!by_line) {
         port.fetch_block(*e, b.lines);
       } else {
@@ -97,10 +97,9 @@ Block& Cpu::find_block(u64 linear, u64 most) {
   const auto first = port.fetch_line(linear);
   if (!first) fail(first.fault(), CS);
   if (!first->host) ud();  // no memory there: the bus floats high, and FF FF is no instruction
-  const Blocks::Place at{s.rip, linear, first->host,
-                         (reinterpret_cast<u64>(first->host) & ~kPageMask) | static_cast<u64>(code_size_)};
+  const Blocks::Place at{s.rip, linear, first->host, Block::key_of(reinterpret_cast<u64>(first->host), code_size_)};
   Block* b = blocks_->slot(s.rip);
-  if (b->rip != at.rip || b->page_key != at.page_key) b = blocks_->get(*this, at);
+  if (b->rip != at.rip || b->key != at.key) b = blocks_->get(*this, at);
   if (b && b->count > most) b = blocks_->capped(*this, at, static_cast<unsigned>(most));
   if (!b) {
     const u64 next = (linear & ~kPageMask) + kPageBytes;
@@ -171,6 +170,7 @@ bool Cpu::take_events() {
   if (pending_db_) {
     Trap t;
     t.vector = ex::db;
+    t.after = true;
     t.dr6 = std::exchange(pending_db_, 0);
     deliver_guarded(t, Source::exception);
   }
@@ -241,6 +241,7 @@ void Cpu::single_step() {
       return;
     }
   s.rflags &= ~fl::rf;
+  delivered_ = false;
   try {
     const u64 linear = long64() ? s.rip : static_cast<u32>(s.seg[CS].base + s.rip);
     step_slowly<true>(clock.instructions + 1, linear);
@@ -249,7 +250,8 @@ void Cpu::single_step() {
     return;
   }
   u64 hits = port.take_watch_hits();
-  if (trace) hits |= bit(14);  // also behind an element of a REP that goes on
+  // Also behind an element of a REP that goes on, but not behind INT n, which cleared TF (SDM vol. 3, 17.3.1.4).
+  if (trace && !delivered_) hits |= bit(14);
   // MOV SS delays debug traps by one instruction (SDM vol. 3, 6.8.3).
   if (hits && !s.interrupt_shadow) pending_db_ = hits;
 }

@@ -96,20 +96,22 @@ void load_local_table(Cpu& c, u16 selector) {
   c.s.ldtr = e.d.segment(selector);
 }
 
-/// Segments of the new task, in its context: the selectors are in place, the hidden parts not yet valid.
+/// Segments of the new task, in its context: the selectors are in place, the hidden parts not yet valid. Until there is a
+/// stack the level is 3, so that the handler of a fault gets one from the TSS (the manual leaves it open; Bochs does so
+/// too).
 void load_segments(Cpu& c, const Task& t) {
+  c.s.cpl = 3;
+  c.update_mode();
   load_local_table(c, t.ldt);
   if (c.v8086()) {
     for (unsigned n = 0; n < kSegs; ++n) set_8086_segment(c, static_cast<Seg>(n), t.seg[n]);
-    c.s.cpl = 3;
-    c.update_mode();
     return;
   }
   const u8 level = rpl_of(t.seg[CS]);
-  c.s.cpl = level;
-  c.update_mode();
   Entry stack = read_stack_entry(c, t.seg[SS], level, ex::ts);
   set_stack(c, stack);
+  c.s.cpl = level;
+  c.update_mode();
   load_code_segment(c, t.seg[CS]);
   for (Seg n : {ES, DS, FS, GS}) load_data_segment(c, n, t.seg[n]);
 }
@@ -149,12 +151,13 @@ std::optional<Trap> switch_task(Cpu& c, u16 selector, TaskSwitch why, const u32*
   const Entry to = read_tss(c, selector, returning);
   const bool narrow = is_narrow(to.d.type());
   const u64 base = to.d.base();
-  const Task task = read_task(c, base, narrow);
+  Task task = read_task(c, base, narrow);
   const u16 old_selector = c.s.tr.selector;
   const auto old = find_entry(c, old_selector);
 
   // A page fault in what follows leaves the old task running; what was saved by then is only a newer copy of it.
   save_task(c, c.s.tr.base, is_narrow(c.s.tr.type), c.rflags() & ~(returning ? u64{fl::nt} : 0));
+  if (base == c.s.tr.base) task = read_task(c, base, narrow);  // a task that is its own successor
   if (nested) c.store_system<u16>(base, old_selector);
   if (!nested && old) mark_busy(c, *old, false);
   if (!returning) mark_busy(c, to, true);

@@ -140,9 +140,11 @@ bool chunk(Cursor& k) {
   return true;
 }
 
-/// Leaves the block so that the instruction starts again; it has not retired.
-void restart(Cpu& c, const Insn& i) {
+/// Leaves the block so that the instruction starts again; it has not retired. RF tells what looks at each element that the
+/// instruction goes on (SDM vol. 3, 17.3.1.1).
+void restart(Cpu& c, const Insn& i, bool stepped) {
   c.s.rip = c.rip_of(i);
+  if (stepped) c.s.rflags |= fl::rf;
   c.unretire_from(i);
 }
 
@@ -191,14 +193,14 @@ void repeated(Cpu& c, const Insn& i) {
   Cursor k(c, i);
   if (!k.left && c.long64() && i.address == 4) truncate_counters<Op>(c);
   if constexpr (until == Until::count) {
-    if (!elements<Op, T, until>(c, k, most, stepped)) return restart(c, i);
+    if (!elements<Op, T, until>(c, k, most, stepped)) return restart(c, i, stepped);
   } else {
     // A fault restores the flags of before the instruction, the finished comparisons' are lost (SDM vol. 2, REP).
     const Flags before = c.s.flags;
     try {
       if (!elements<Op, T, until>(c, k, most, stepped)) {
         if (!stepped) c.s.flags = before;
-        return restart(c, i);
+        return restart(c, i, stepped);
       }
     } catch (const Trap&) {
       c.s.flags = before;

@@ -49,6 +49,46 @@ TEST_CASE("MOV SS delays a trap by one instruction", "[debug]") {
   CHECK(b.pushed_rip() == kText + 3);
 }
 
+TEST_CASE("a trap's frame shows RF only between the elements of a repeated string", "[debug]") {
+  Watched plain;
+  plain.cpu->set_rflags(plain.cpu->rflags() | fl::tf);
+  plain.text({0x90, 0x90});
+  plain.step(2);
+  CHECK((plain.stack(2) & fl::rf) == 0);
+  for (const u64 left : {2, 1}) {
+    Watched b;
+    b.cpu->set_rflags(b.cpu->rflags() | fl::tf);
+    b.cpu->s.gpr[RDI] = kStack3;
+    b.cpu->s.gpr[RCX] = left;
+    b.text({0xf3, 0xaa, 0x90});  // rep stosb
+    b.step(2);
+    CHECK(b.vector() == ex::db);
+    CHECK(b.pushed_rip() == (left == 1 ? kText + 2 : kText));
+    CHECK((b.stack(2) & fl::rf) == (left == 1 ? 0 : fl::rf));
+  }
+}
+
+TEST_CASE("INT3 clears TF before it could trap", "[debug]") {
+  Watched b;
+  b.cpu->set_rflags(b.cpu->rflags() | fl::tf);
+  b.text({0xcc});
+  b.step(3);
+  CHECK(b.vector() == ex::bp);
+  CHECK(b.cpu->s.dr[6] == kDr6Fixed);
+}
+
+TEST_CASE("a debug exception clears the hits of earlier ones in DR6, but not BS", "[debug]") {
+  Watched b;
+  b.cpu->s.dr[6] = kDr6Fixed | bit(14) | 0xf;
+  b.cpu->s.dr[0] = kText;
+  b.cpu->s.dr[7] = 0x402;
+  b.cpu->update_breakpoints();
+  b.text({0x90});
+  b.step(2);
+  CHECK(b.vector() == ex::db);
+  CHECK(b.cpu->s.dr[6] == (kDr6Fixed | bit(14) | 1));
+}
+
 TEST_CASE("an instruction breakpoint faults before its instruction, and RF lets it pass once", "[debug]") {
   Watched b;
   b.cpu->write_dr(1, kText + 1);

@@ -298,6 +298,20 @@ TEST_CASE("a task gate saves the old task, loads the new one and links back; IRE
   CHECK((b.peek<u8>(kGdt + kTss2 + 5) & 15) == 9);
 }
 
+TEST_CASE("a fault through a task gate saves RF for the old task, INT n does not", "[exceptions][task]") {
+  for (const Source source : {Source::exception, Source::software}) {
+    Bench b;
+    b.protected_mode();
+    b.poke<u64>(kIdt + 8 * ex::ud, gate(kTss2, 0, 5, 0));
+    b.poke<u32>(kTss2At + 36, 2);
+    for (unsigned n = 0; n < 6; ++n) b.poke<u32>(kTss2At + 72 + 4 * n, n == CS ? kCode0 : kData0);
+    b.cpu->deliver(Trap{.vector = ex::ud, .after = source == Source::software}, source);
+    CHECK(b.cpu->s.tr.selector == kTss2);
+    CHECK((b.peek<u32>(kTssAt + 36) & fl::rf) == (source == Source::exception ? fl::rf : 0));
+    CHECK_FALSE(b.cpu->s.rflags & fl::rf);
+  }
+}
+
 TEST_CASE("a bad segment of the new task faults inside the new task", "[exceptions][task]") {
   Bench b;
   b.protected_mode();
@@ -312,6 +326,38 @@ TEST_CASE("a bad segment of the new task faults inside the new task", "[exceptio
   CHECK(b.cpu->s.rip == kHandler);
   CHECK(b.stack32(0) == kTss);
   CHECK(b.stack32(1) == 0x30000);
+}
+
+TEST_CASE("a task that IRET links to itself goes on with what was just saved", "[exceptions][task]") {
+  Bench b;
+  b.protected_mode();
+  b.poke<u8>(kGdt + kTss + 5, 0x8b);
+  b.poke<u16>(kTssAt, kTss);
+  b.cpu->s.gpr[RBX] = 0x1234;
+  b.cpu->set_rflags(b.cpu->rflags() | fl::nt);
+  const u64 sp = b.cpu->s.gpr[RSP];
+  b.cpu->interrupt_return(4);
+  CHECK(b.cpu->s.tr.selector == kTss);
+  CHECK(b.cpu->s.gpr[RBX] == 0x1234);
+  CHECK(b.cpu->s.gpr[RSP] == sp);
+  CHECK(b.cpu->s.seg[SS].selector == kData0);
+}
+
+TEST_CASE("a fault before the new task has a stack takes one from its TSS", "[exceptions][task]") {
+  for (const unsigned bad : {72u + 4u * SS, 96u}) {  // SS, LDT
+    Bench b;
+    b.protected_mode();
+    b.poke<u64>(kIdt + 8 * 0x40, gate(kTss2, 0, 5, 0));
+    b.handler(ex::ts, kHandler);
+    b.poke<u32>(kTss2At + 4, kStack0 - 0x800), b.poke<u16>(kTss2At + 8, kData0);
+    for (unsigned n = 0; n < 6; ++n) b.poke<u32>(kTss2At + 72 + 4 * n, n == CS ? kCode0 : kData0);
+    b.poke<u16>(kTss2At + bad, kReadOnly);
+    b.cpu->deliver(Trap{.vector = 0x40}, Source::external);
+    CHECK(b.cpu->s.rip == kHandler);
+    CHECK(b.cpu->s.cpl == 0);
+    CHECK(b.stack32(0) == kReadOnly);
+    CHECK(b.cpu->s.gpr[RSP] == kStack0 - 0x800 - 6 * 4);
+  }
 }
 
 TEST_CASE("a busy task cannot be entered again", "[exceptions][task]") {

@@ -8,6 +8,7 @@
 #include "cpu/undefined.h"
 #include "test/catch.h"
 #include "test/oracle/harness/policy.h"
+#include "test/oracle/harness/system_policy.h"
 
 using namespace nestwalk;
 using namespace nestwalk::oracle;
@@ -51,6 +52,7 @@ TEST_CASE("every row is named by a line of the oracle or by a test that there is
   const std::string tests = test_sources();
   std::set<std::string> named;
   for (const PolicyLine& l : policy()) named.insert(l.row);
+  for (const SystemLine& l : system_policy()) named.insert(l.row);
   for (const cpu::Policy& row : cpu::policies()) {
     INFO(row.id);
     if (*row.shown)

@@ -11,20 +11,25 @@
 namespace nestwalk::oracle {
 namespace {
 
-constexpr u32 kLoadAt = 0x100000, kEntry = kLoadAt + 0x20;
-constexpr unsigned kCountAt = 16, kLayoutAt = 24;
+constexpr u32 kLoadAt = 0x100000;
 constexpr u64 kLeaveVector = 0x30, kHungVector = 0xfe;
 constexpr unsigned kIntBytes = 2;
 
 std::vector<u8> runner() {
-  std::ifstream in(NESTWALK_ORACLE_RUNNER, std::ios::binary);
-  std::vector<u8> bytes{std::istreambuf_iterator<char>(in), {}};
-  if (bytes.size() < 4096 || get<u64>(bytes.data(), kLayoutAt) != sizeof(Frame))
-    throw std::runtime_error("no runner of oracle images, or one with another layout: " NESTWALK_ORACLE_RUNNER);
+  std::vector<u8> bytes = read_part(NESTWALK_ORACLE_RUNNER);
+  if (bytes.size() < 4096 || get<u64>(bytes.data(), kLayoutOffset) != sizeof(Frame))
+    throw std::runtime_error("a runner of oracle images with another layout: " NESTWALK_ORACLE_RUNNER);
   return bytes;
 }
 
 }  // namespace
+
+std::vector<u8> read_part(const char* path) {
+  std::ifstream in(path, std::ios::binary);
+  std::vector<u8> bytes{std::istreambuf_iterator<char>(in), {}};
+  if (bytes.empty()) throw std::runtime_error(std::string("no '") + path + "', which an oracle image is made of");
+  return bytes;
+}
 
 Frame frame_of(const Case& c, u64 components) {
   Frame f{};
@@ -69,9 +74,13 @@ void read_outcome(const Frame& f, Outcome& o) {
 
 std::vector<u8> make_image(std::span<const Frame> frames) {
   std::vector<u8> body = runner();
-  put(body.data(), kCountAt, u64{frames.size()});
+  put(body.data(), kCountOffset, u64{frames.size()});
   const u8* const bytes = reinterpret_cast<const u8*>(frames.data());
   body.insert(body.end(), bytes, bytes + frames.size_bytes());
+  return make_elf(body, kLoadAt);
+}
+
+std::vector<u8> make_elf(std::span<const u8> body, u32 load_at) {
   constexpr u32 kBodyAt = 0x1000;
   const u32 size = static_cast<u32>(body.size());
   Elf32_Ehdr head{};
@@ -82,13 +91,13 @@ std::vector<u8> make_image(std::span<const Frame> frames) {
   head.e_type = ET_EXEC;
   head.e_machine = EM_386;
   head.e_version = EV_CURRENT;
-  head.e_entry = kEntry;
+  head.e_entry = load_at + kEntryOffset;
   head.e_phoff = sizeof head;
   head.e_ehsize = sizeof head;
   head.e_phentsize = sizeof(Elf32_Phdr);
   head.e_phnum = 1;
   head.e_shentsize = sizeof(Elf32_Shdr);
-  const Elf32_Phdr segment{PT_LOAD, kBodyAt, kLoadAt, kLoadAt, size, size, PF_R | PF_W | PF_X, 0x1000};
+  const Elf32_Phdr segment{PT_LOAD, kBodyAt, load_at, load_at, size, size, PF_R | PF_W | PF_X, 0x1000};
   std::vector<u8> image(kBodyAt);
   put(image.data(), 0, head);
   put(image.data(), sizeof head, segment);
@@ -96,7 +105,7 @@ std::vector<u8> make_image(std::span<const Frame> frames) {
   return image;
 }
 
-void ImageReader::feed(std::string_view text) {
+void RecordReader::feed(std::string_view text) {
   for (const char c : text) {
     if (c == '@') {
       pending_ = c;
@@ -110,7 +119,7 @@ void ImageReader::feed(std::string_view text) {
 }
 
 /// "case word:value word:value ...", or "end". What is not that is an emulator's own talk.
-void ImageReader::record(std::string_view text) {
+void RecordReader::record(std::string_view text) {
   if (text == "end") {
     ended_ = true;
     return;
@@ -122,11 +131,20 @@ void ImageReader::record(std::string_view text) {
     return error == std::errc();
   };
   u64 which = 0;
-  if (!number(which) || which >= frames_.size()) return;
-  Frame f = frames_[which];
+  if (!number(which)) return;
+  RecordWords words;
   while (at != stop) {
     u64 word = 0, value = 0;
     if (*at++ != ' ' || !number(word) || at == stop || *at++ != ':' || !number(value)) return;
+    words.emplace_back(word, value);
+  }
+  take_(which, words);
+}
+
+void ImageReader::take(u64 which, const RecordWords& words) {
+  if (which >= frames_.size()) return;
+  Frame f = frames_[which];
+  for (const auto& [word, value] : words) {
     if (word >= sizeof f / 8) return;
     std::memcpy(reinterpret_cast<u8*>(&f) + 8 * word, &value, 8);
   }

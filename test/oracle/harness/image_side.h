@@ -5,13 +5,11 @@
 
 #include "test/oracle/harness/case.h"
 
-#include <sys/types.h>
-
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "test/oracle/harness/asked_features.h"
+#include "test/oracle/harness/emulator.h"
 #include "test/oracle/harness/image.h"
 
 namespace nestwalk::oracle {
@@ -20,13 +18,9 @@ class ImageSide final : public Side {
  public:
   /// `engine`: nestwalk, qemu or bochs.
   explicit ImageSide(const char* engine);
-  ~ImageSide() override;
-  ImageSide(const ImageSide&) = delete;
-  ImageSide& operator=(const ImageSide&) = delete;
-
   /// Empty where an image ran; else why not.
   const std::string& missing() const { return missing_; }
-  const char* name() const override { return engine_; }
+  const char* name() const override { return emulator_.engine(); }
   std::size_t batch() const override { return 4096; }
   void start(std::span<const Case> cases, std::span<Outcome> outcomes) override;
   void finish() override;
@@ -37,11 +31,9 @@ class ImageSide final : public Side {
   void ask_processor();
   void boot();
   void read_records();
-  void end();
 
-  const char* engine_;
+  Emulator emulator_;
   std::string missing_;
-  std::filesystem::path folder_;
   AskedFeatures features_;
   u64 components_ = kX87Sse;
   std::span<const Case> cases_;
@@ -49,8 +41,6 @@ class ImageSide final : public Side {
   std::size_t first_ = 0;  ///< of the image that runs
   std::vector<Frame> frames_;
   std::vector<bool> done_;
-  pid_t child_ = -1;
-  int from_child_ = -1;
   bool ended_ = false;
 };
 

@@ -65,6 +65,37 @@ std::string head(const RunResult& r, const RunOptions& o) {
   return s;
 }
 
+/// Worlds against rungs: cases, and differences where there are any.
+std::string system_table(const RunResult& r) {
+  std::vector<const RungResult*> ran;
+  for (const RungResult& rung : r.rungs)
+    if (rung.system) ran.push_back(&rung);
+  if (ran.empty()) return "";
+  std::string s =
+      "\n## Instructions of the system\n\nWhole machines with descriptors, gates, tasks, pages, control and debug "
+      "registers "
+      "at random, at CPL 0 and 3.\n\n| world |";
+  std::string line = "|---|";
+  for (const RungResult* rung : ran) s += fmt::format(" {} |", rung->name), line += "---:|";
+  s += '\n' + line + '\n';
+  for (unsigned w = 0; w < kWorlds; ++w) {
+    s += fmt::format("| {} |", name_of(static_cast<World>(w)));
+    for (const RungResult* rung : ran) {
+      const SystemTally& t = rung->system->by_world[w];
+      s += t.different ? fmt::format(" {} (**{} differ**) |", t.cases, t.different) : fmt::format(" {} |", t.cases);
+    }
+    s += '\n';
+  }
+  for (const RungResult* rung : ran) {
+    s += fmt::format("\nNot run by {}:", rung->name);
+    for (const auto& [why, count] : rung->system->left_out) s += fmt::format(" {} ({});", why, count);
+    s.back() = rung->system->left_out.empty() ? ' ' : '.';
+    if (rung->system->left_out.empty()) s += "nothing.";
+    s += '\n';
+  }
+  return s;
+}
+
 }  // namespace
 
 std::string isa_page(const RunResult& r, const RunOptions& o) {
@@ -77,6 +108,7 @@ std::string isa_page(const RunResult& r, const RunOptions& o) {
   for (const Coverage* c : sorted)
     s += fmt::format("| {} | {} | {} | {} | {} |\n", cpu::name_of(c->op), short_forms(c->forms), oracle_of(*c),
                      cases_of(*c), result_of(*c));
+  s += system_table(r);
   if (r.decoders) {
     s += fmt::format(
         "\n## Decoders\n\nZydis and Capstone over {} encodings: {} agree in length and operands, {} are refused by "

@@ -10,6 +10,7 @@
 #include "cpu/decode.h"
 #include "cpu/undefined.h"
 #include "test/oracle/harness/our_side.h"
+#include "test/oracle/harness/system_policy.h"
 
 namespace nestwalk::oracle {
 namespace {
@@ -302,7 +303,12 @@ const char* exception_of(Op op, Rung rung) {
   return nullptr;
 }
 
-std::vector<std::string> unknown_names() { return index().unknown; }
+std::vector<std::string> unknown_names() {
+  std::vector<std::string> all = index().unknown;
+  for (const SystemLine& l : system_policy())
+    if (!cpu::is_policy(l.row)) all.push_back(l.row);
+  return all;
+}
 
 std::string names_of(unsigned rungs) {
   static constexpr std::pair<Rung, const char*> names[] = {{kHost, "host"}, {kKvm, "KVM"},     {kUnicorn, "Unicorn"},
@@ -322,6 +328,9 @@ std::string whole_policy_page() {
       s += fmt::format("{}{}: {}{}", s.empty() ? "" : "; ", names_of(l.rungs),
                        std::string_view(l.ops) == "*" ? "all" : l.ops, how);
     }
+    for (const SystemLine& l : system_policy())
+      if (std::string_view(l.row) == row.id)
+        s += fmt::format("{}{}, system cases: {}", s.empty() ? "" : "; ", names_of(l.rungs), l.about);
     return s;
   });
 }

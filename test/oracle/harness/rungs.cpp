@@ -9,7 +9,7 @@
 #include "test/oracle/harness/asked_features.h"
 #include "test/oracle/harness/host_side.h"
 #include "test/oracle/harness/image_side.h"
-#include "test/oracle/harness/system_machine.h"
+#include "test/oracle/harness/system_draw.h"
 #include "test/oracle/harness/unicorn_side.h"
 
 namespace nestwalk::oracle {
@@ -32,6 +32,9 @@ class Run {
     image("image", "nestwalk", kImage);
     image("qemu", "qemu", kQemu);
     image("bochs", "bochs", kBochs);
+    system("nestwalk", "system image", kImage);
+    system("qemu", "system qemu", kQemu);
+    system("bochs", "system bochs", kBochs);
     decoders();
     coverage();
     return std::move(result_);
@@ -118,6 +121,28 @@ class Run {
     }
   }
 
+  /// Whole machines through images (system_image.h).
+  void system(const char* engine, const char* name, Rung rung) {
+    if (!wanted("system") && options_.only != name) return;
+    if (!options_.ops.empty()) return skip(name, "its cases are not drawn by instruction");
+    SystemImage theirs(engine);
+    if (!theirs.missing().empty()) return skip(name, theirs.missing());
+    RungResult r;
+    r.name = name;
+    r.rung = rung;
+    const auto began = std::chrono::steady_clock::now();
+    const u64 count = std::max<u64>(options_.cases / 50, 1);
+    SystemCampaign campaign(theirs, rung, options_.seed);
+    r.system = campaign.run(options_.first, count, [&](u64 done, u64 different) {
+      progress(name)({done, count, different});
+    });
+    r.cases = r.system->sum().cases;
+    r.different = r.system->sum().different;
+    r.findings = r.system->findings;
+    r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+    result_.rungs.push_back(std::move(r));
+  }
+
   void kvm() {
     if (!wanted("kvm")) return;
     std::string missing;
@@ -131,15 +156,16 @@ class Run {
     const auto began = std::chrono::steady_clock::now();
     const u64 count = std::max<u64>(options_.cases / 100, 1);
     for (u64 n = options_.first; n < options_.first + count; ++n) {
-      std::string what;
-      SystemCase a = draw_system_case(options_.seed, n, what), b = a;
+      const DrawnSystem drawn = draw_system_case(options_.seed, n);
+      SystemCase a = drawn.start, b = a;
       const Ended ours_ended = ours->run(a), theirs_ended = theirs->run(b);
       ++r.cases;
       const bool both_down = ours_ended == theirs_ended && ours_ended != Ended::halted;
       const std::string d = ours_ended != theirs_ended ? " one halts, the other does not"
                             : both_down                ? ""
                                                        : difference(a, b);
-      if (!d.empty() && ++r.different <= 20) r.findings.push_back(fmt::format("case {} {}: nestwalk/kvm:{}\n", n, what, d));
+      if (!d.empty() && ++r.different <= 20)
+        r.findings.push_back(fmt::format("case {} {}: nestwalk/kvm:{}\n", n, describe(drawn), d));
       if (n % 64 == 0) progress("kvm")({r.cases, count, r.different});
     }
     r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
@@ -213,7 +239,8 @@ class Run {
 }  // namespace
 
 std::span<const char* const> rung_names() {
-  static constexpr const char* names[] = {"host", "kvm", "unicorn", "image", "qemu", "bochs", "decoders"};
+  static constexpr const char* names[] = {"host",   "kvm",          "unicorn",     "image",        "qemu",    "bochs",
+                                          "system", "system image", "system qemu", "system bochs", "decoders"};
   return names;
 }
 

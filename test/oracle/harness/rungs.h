@@ -7,6 +7,7 @@
 
 #include "test/oracle/harness/campaign.h"
 #include "test/oracle/harness/decoders.h"
+#include "test/oracle/harness/system_campaign.h"
 
 namespace nestwalk::oracle {
 
@@ -28,6 +29,7 @@ struct RungResult {
   double seconds = 0;
   std::vector<std::string> findings;
   std::optional<CampaignResult> campaign;
+  std::optional<SystemResult> system;
 };
 
 /// What the table says about one Op, over all rungs.
@@ -53,7 +55,7 @@ struct RunResult {
   std::vector<std::string> failures() const;
 };
 
-/// host, kvm, unicorn, qemu, bochs, image, decoders.
+/// host, kvm, unicorn, qemu, bochs, image, system, decoders.
 std::span<const char* const> rung_names();
 RunResult run_rungs(const RunOptions& options);
 

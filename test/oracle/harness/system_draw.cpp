@@ -1,155 +1,152 @@
-// Random descriptors, gates and frames, and the instructions that read them: segment loads, far transfers, interrupts, task
-// switches, LAR, LSL, VERR, VERW, LLDT, LTR, in every world and at both privilege levels.
+#include "test/oracle/harness/system_draw.h"
+
 #include <fmt/format.h>
 
-#include "base/random.h"
-#include "test/oracle/harness/system_machine.h"
+#include "test/oracle/harness/system_drawing.h"
 
 namespace nestwalk::oracle {
-namespace {
 
 using namespace cpu;
 
-struct Snippet {
-  const char* name;
-  std::vector<u8> bytes;
-  bool needs_protection = true, far_pointer = false;
-};
+// ---- the drawing hand
 
-const std::vector<Snippet>& snippets() {
-  static const std::vector<Snippet> all = {
-      {"mov ds, ax", {0x8e, 0xd8}, false},
-      {"mov es, ax", {0x8e, 0xc0}, false},
-      {"mov ss, ax", {0x8e, 0xd0}, false},
-      {"mov fs, ax", {0x8e, 0xe0}, false},
-      {"mov gs, ax", {0x8e, 0xe8}, false},
-      {"lar ebx, eax", {0x0f, 0x02, 0xd8}},
-      {"lsl ebx, eax", {0x0f, 0x03, 0xd8}},
-      {"verr ax", {0x0f, 0x00, 0xe0}},
-      {"verw ax", {0x0f, 0x00, 0xe8}},
-      {"lldt ax", {0x0f, 0x00, 0xd0}},
-      {"ltr ax", {0x0f, 0x00, 0xd8}},
-      {"arpl/movsxd", {0x63, 0xc8}},
-      {"ljmp [mem]", {0xff, 0x2d}, false, true},
-      {"lcall [mem]", {0xff, 0x1d}, false, true},
-      {"iret", {0xcf}, false},
-      {"lret", {0xcb}, false},
-      {"int 0x20", {0xcd, 0x20}, false},
-      {"pop ds or fs", {0x0f, 0xa1}, false},
-      {"pushf; popf", {0x9c, 0x9d}, false},
-      {"hlt", {0xf4}, false},
-      {"cli; sti", {0xfa, 0xfb, 0x90}, false},
-      {"clts", {0x0f, 0x06}, false},
-      {"lmsw ax", {0x0f, 0x01, 0xf0}, false},
-      {"smsw eax", {0x0f, 0x01, 0xe0}, false},
-      {"str eax", {0x0f, 0x00, 0xc8}},
-      {"sldt eax", {0x0f, 0x00, 0xc0}},
-      {"ud2", {0x0f, 0x0b}, false},
-      {"mov ebx, [memory]", {}, false},
-      {"mov [memory], ebx", {}, false},
-  };
-  return all;
+SystemDrawing::SystemDrawing(u64 seed, u64 number) : random_(seed ^ (number + 1) * 0x9e6c63d0676a9a99) {
+  world = pick({World::real, World::protected16, World::protected32, World::paged32, World::pae32, World::long64,
+                World::long64, World::long64});
+  cpl = world >= World::protected32 && below(2) ? 3 : 0;
+  c = start_of(world, cpl, {});
+  for (u64& g : c.state.gpr)
+    if (&g != &c.state.gpr[RSP]) g = world == World::long64 ? next() : static_cast<u32>(next());
+  c.state.rflags |= next() & fl::arithmetic;
+  if (once_in(8)) c.state.cr0 |= mmu::cr0::am, c.state.rflags |= fl::ac;
+  for (const u64 page : {kDataAt, kUserDataAt, kUserDataAt + 0x2000})
+    for (u64 n = 0; n < 64; n += 8) put_word(c, page + n, next(), 8), put_word(c, page + 0xfc0 + n, next(), 8);
 }
 
-class Drawing {
- public:
-  Drawing(u64 seed, u64 number) : random_(seed ^ (number + 1) * 0x9e6c63d0676a9a99) {}
+DrawnSystem SystemDrawing::finish(const char* family) && {
+  put_text(c, code_);
+  put_entry_frame(c);
+  return {std::move(c), world, cpl, family, std::move(text_)};
+}
 
-  SystemCase draw(std::string& what) {
-    constexpr World worlds[] = {World::real, World::protected16, World::protected32, World::paged32, World::long64};
-    world_ = worlds[random_.below(std::size(worlds))];
-    const bool user =
-        (world_ == World::paged32 || world_ == World::long64 || world_ == World::protected32) && random_.below(2);
-    const Snippet* s = nullptr;
-    do s = &snippets()[random_.below(snippets().size())];
-    while (world_ == World::real && s->needs_protection);
-    SystemCase c = start_of(world_, user ? 3 : 0, text_of(*s));
-    for (u64& g : c.state.gpr)
-      if (&g != &c.state.gpr[RSP]) g = world_ == World::long64 ? random_.next() : static_cast<u32>(random_.next());
-    c.state.gpr[RAX] = (c.state.gpr[RAX] & ~u64{0xffff}) | selector();
-    c.state.rflags |= random_.next() & 0x8d5;
-    if (world_ != World::real) tables(c);
-    pointers(c);
-    what = fmt::format("{}, CPL {}: {}", name_of(world_), user ? 3 : 0, s->name);
-    return c;
-  }
+u16 SystemDrawing::selector() {
+  const u64 kind = below(8);
+  if (world == World::real) return static_cast<u16>((kDataAt >> 4) + below(0x40));
+  if (kind == 0) return static_cast<u16>(next());
+  if (kind == 1) return static_cast<u16>(below(4));
+  return static_cast<u16>(below(kGdtEntries) << 3 | (below(8) ? 0 : 4) | (below(3) ? below(2) * 3 : below(4)));
+}
 
- private:
-  /// Absolute operands: RIP-relative in 64-bit mode, 16 bits wide in 16-bit modes.
-  std::vector<u8> text_of(const Snippet& s) {
-    std::vector<u8> t = s.bytes;
-    const bool small = world_ == World::real || world_ == World::protected16;
-    if (t.empty()) {
-      const bool store = std::string(s.name).starts_with("mov [");
-      t = {static_cast<u8>(store ? 0x89 : 0x8b), static_cast<u8>(small ? 0x1e : 0x1d)};
-      const u64 places[] = {kDataAt + 0x20,       kUserDataAt + 0x20,   kUserDataAt + 0xffe,
-                            kUserDataAt + 0x1010, kUserDataAt + 0x2010, kTablesAt + 8};
-      append(t, small ? 0x20 + random_.below(0x10000) : places[random_.below(std::size(places))], small);
-    } else if (s.far_pointer) {
-      if (small) t[1] = static_cast<u8>((t[1] & 0x38) | 6);
-      append(t, small ? 0x1000 : kUserDataAt + 0x100, small);
-    }
-    return t;
+u64 SystemDrawing::entry() {
+  const u8 access = static_cast<u8>((below(8) ? 0x80 : 0) | (below(3) ? below(2) * 0x60 : below(4) << 5) |
+                                    (below(3) ? 0x10 : 0) | below(16));
+  if (!(access & 0x10) && (access & 4)) {
+    const u16 target = pick<u16>({kCode0, kCode3 & ~3, kWide0, kWide3 & ~3, kConforming, kTss2Selector, kData0});
+    return gate(target, static_cast<u32>(kTextAt + kSecondText), access & 15, (access >> 5) & 3, static_cast<u8>(below(4)));
   }
-  void append(std::vector<u8>& t, u64 address, bool small) {
-    if (world_ == World::long64) address -= kTextAt + t.size() + 4;
-    for (unsigned n = 0; n < (small ? 2u : 4u); ++n) t.push_back(static_cast<u8>(address >> (8 * n)));
-  }
+  const u32 base = below(3) ? 0 : static_cast<u32>(below(0x1000));
+  const bool wide_code = wide() && (access & 0x18) == 0x18;
+  const u8 flags = below(3) ? (wide_code ? 0xa : 0xc) : static_cast<u8>(below(16));
+  return descriptor(base, below(3) ? 0xfffff : static_cast<u32>(below(0x100000)), access, flags);
+}
 
-  u16 selector() {
-    const u64 kind = random_.below(8);
-    if (kind == 0) return static_cast<u16>(random_.next());
-    if (kind == 1) return static_cast<u16>(random_.below(4));
-    return static_cast<u16>(random_.below(kGdtEntries) << 3 | (random_.below(8) ? 0 : 4) |
-                            (random_.below(3) ? random_.below(2) * 3 : random_.below(4)));
-  }
-  u64 entry() {
-    const u8 access = static_cast<u8>((random_.below(8) ? 0x80 : 0) |
-                                      (random_.below(3) ? random_.below(2) * 0x60 : random_.below(4) << 5) |
-                                      (random_.below(3) ? 0x10 : 0) | random_.below(16));
-    if (!(access & 0x10) && (access & 4)) {
-      constexpr u16 targets[] = {kCode0, kCode3 & ~3, kWide0, kWide3 & ~3, kConforming, kTss2Selector, kData0};
-      return gate(targets[random_.below(std::size(targets))], static_cast<u32>(kTextAt + 0x800), access & 15,
-                  (access >> 5) & 3, static_cast<u8>(random_.below(4)));
-    }
-    const u32 base = random_.below(3) ? 0 : static_cast<u32>(random_.below(0x1000));
-    const u8 flags = random_.below(3) ? (world_ == World::long64 && (access & 0x18) == 0x18 ? 0xa : 0xc)
-                                      : static_cast<u8>(random_.below(16));
-    return descriptor(base, random_.below(3) ? 0xfffff : static_cast<u32>(random_.below(0x100000)), access, flags);
-  }
-  void tables(SystemCase& c) {
-    for (u64 n = kFree >> 3; n < kGdtEntries; ++n) put_word(c, kGdtAt + 8 * n, entry(), 8);
-    for (u64 n = 0; n < 8; ++n) put_word(c, kLdtAt + 8 * n, entry(), 8);
-    if (random_.below(2))
-      c.state.ldtr = Segment{.selector = kLdtSelector, .base = kLdtAt, .limit = 0x3f, .type = 2, .s = false};
-    const u64 at = kIdtAt + (world_ == World::long64 ? 16 : 8) * 0x20;
-    put_word(
-        c, at,
-        gate(random_.below(2) ? (world_ == World::long64 ? kWide0 : kCode0) : selector(), static_cast<u32>(kTextAt + 0x800),
-             random_.below(3) ? 14 : static_cast<u8>(random_.below(16)), static_cast<u8>(random_.below(2) * 3)),
-        8);
-    if (random_.below(8) == 0) c.state.rflags |= fl::nt;
-  }
-  /// The far pointer in memory and a frame on the stack.
-  void pointers(SystemCase& c) {
-    const bool small = world_ == World::real || world_ == World::protected16;
-    const u64 pointer = small ? kDataAt + 0x1000 : kUserDataAt + 0x100, offset = small ? 0x800 : kTextAt + 0x800;
-    const unsigned width = small ? 2 : 4;
-    put_word(c, pointer, offset, width);
-    put_word(c, pointer + width, selector(), 2);
-    const u64 stack = small ? kDataAt + 0x800 : c.state.gpr[RSP];
-    if (c.state.gpr[RSP] == kStack3At + 0x1000) c.state.gpr[RSP] -= 0x100;
-    const u64 words[] = {offset, selector(), (random_.next() & 0x4cd5) | 2, kStack3At + 0x200, selector()};
-    const u64 at = small ? stack : c.state.gpr[RSP];
-    for (unsigned n = 0; n < 5; ++n) put_word(c, at + width * n, words[n], width);
-  }
+void SystemDrawing::draw_tables() {
+  if (world == World::real) return;
+  for (u64 n = kFree >> 3; n < kGdtEntries; ++n) put_word(c, kGdtAt + 8 * n, entry(), 8);
+  for (u64 n = 0; n < 8; ++n) put_word(c, kLdtAt + 8 * n, entry(), 8);
+  if (below(2)) c.state.ldtr = Segment{.selector = kLdtSelector, .base = kLdtAt, .limit = 0x3f, .type = 2, .s = false};
+}
 
-  Random random_;
-  World world_ = World::real;
+u64 SystemDrawing::number() {
+  switch (below(4)) {
+    case 0: return below(16);
+    case 1: return ~below(16);
+    default: return next();
+  }
+}
+
+void SystemDrawing::lower_stack() { c.state.gpr[RSP] -= cpl == 3 || wide() ? 0x100 : 0x40; }
+
+void SystemDrawing::put_stack(std::initializer_list<u64> words, unsigned width) {
+  u64 at = stack();
+  for (const u64 w : words) put_word(c, at, w, width), at += width;
+}
+
+u64 SystemDrawing::page_entry_at(u64 linear) const {
+  const u64 leaf = kTablesAt + (wide() ? 0x3000 : world == World::pae32 ? 0x2000 : 0x1000);
+  return leaf + (linear >> 12) * (wide_entries() ? 8 : 4);
+}
+
+void SystemDrawing::op(const std::string& name, std::initializer_list<u8> bytes) {
+  text_ += (text_.empty() ? "" : "; ") + name;
+  code_.insert(code_.end(), bytes);
+}
+void SystemDrawing::op32(const std::string& name, std::initializer_list<u8> bytes) {
+  if (small()) prefix(0x66);
+  op(name, bytes);
+}
+unsigned SystemDrawing::sized(const std::string& name, std::initializer_list<u8> bytes, bool wide_by_itself) {
+  unsigned width = small() ? 2 : wide() && wide_by_itself ? 8 : 4;
+  if (wide() && !wide_by_itself && below(2)) {
+    prefix(0x48);
+    width = 8;
+  } else if (once_in(4)) {
+    prefix(0x66);
+    width = small() ? 4 : 2;
+  }
+  op(fmt::format("{}{}", name, 8 * width), bytes);
+  return width;
+}
+void SystemDrawing::memory(u8 reg, u64 linear) {
+  const u64 offset = linear - (small() ? kDataAt : 0);
+  code_.push_back(static_cast<u8>(reg << 3 | (small() ? 6 : wide() ? 4 : 5)));
+  if (wide()) code_.push_back(0x25);
+  immediate(offset, small() ? 2 : 4);
+  text_ += fmt::format(" [{:#x}]", offset);
+}
+void SystemDrawing::immediate(u64 value, unsigned bytes) {
+  for (unsigned n = 0; n < bytes; ++n) code_.push_back(static_cast<u8>(value >> (8 * n)));
+}
+
+// ---- cases
+
+namespace {
+
+struct Family {
+  const char* name;
+  void (*draw)(SystemDrawing&);
+  bool in_real = true;
 };
+constexpr Family kFamilies[] = {{"segments", draw_segments},
+                                {"selectors", draw_selectors, false},
+                                {"far", draw_far},
+                                {"tasks", draw_tasks, false},
+                                {"interrupts", draw_interrupts},
+                                {"returns", draw_returns},
+                                {"flags", draw_flags},
+                                {"debug", draw_debug},
+                                {"registers", draw_registers},
+                                {"model-specific", draw_model_specific},
+                                {"system calls", draw_system_calls},
+                                {"table registers", draw_table_registers},
+                                {"ports", draw_ports},
+                                {"pages", draw_pages, false},
+                                {"strings", draw_strings},
+                                {"stacks", draw_stacks}};
 
 }  // namespace
 
-SystemCase draw_system_case(u64 seed, u64 number, std::string& what) { return Drawing(seed, number).draw(what); }
+DrawnSystem draw_system_case(u64 seed, u64 number) {
+  SystemDrawing d(seed, number);
+  const Family* f = nullptr;
+  do f = &kFamilies[d.below(std::size(kFamilies))];
+  while ((d.world == World::real && !f->in_real) || (f->draw == draw_pages && !d.paged()));
+  f->draw(d);
+  return std::move(d).finish(f->name);
+}
+
+std::string describe(const DrawnSystem& c) {
+  return fmt::format("{}, CPL {}, {}: {}", name_of(c.world), c.cpl, c.family, c.text);
+}
 
 }  // namespace nestwalk::oracle

@@ -46,7 +46,7 @@ std::string raises(const SystemCase& c, Ended e, int vector, u64 error, u64 rip 
   return first(want("error code", frame(c, 0), error), want("rip", frame(c, 1), rip));
 }
 
-constexpr u64 kAtTask2 = kTextAt + 0x801;
+constexpr u64 kAtTask2 = kTextAt + kSecondText + 3;  // behind the HLT of its end stub
 
 const SystemFact kFacts[] = {
     // clang-format off

@@ -156,10 +156,20 @@ class KvmSystem final : public SystemMachine {
     g.rflags = s.rflags | 2;
     must(ioctl(cpu_, KVM_SET_REGS, &g), "KVM_SET_REGS");
     kvm_debugregs d{};
-    d.dr6 = s.dr6, d.dr7 = s.dr7;
+    d.db[0] = s.dr0, d.db[1] = s.dr1, d.dr6 = s.dr6, d.dr7 = s.dr7;
     ioctl(cpu_, KVM_SET_DEBUGREGS, &d);
+    set_msrs(s);
     kvm_mp_state runnable{KVM_MP_STATE_RUNNABLE};
     ioctl(cpu_, KVM_SET_MP_STATE, &runnable);
+  }
+  void set_msrs(const SystemState& s) {
+    const std::pair<u32, u64> values[] = {{0xc0000102, s.kernel_gs_base}, {0xc0000081, s.star},   {0xc0000082, s.lstar},
+                                          {0xc0000083, s.cstar},          {0xc0000084, s.fmask},  {0x174, s.sysenter_cs},
+                                          {0x175, s.sysenter_esp},        {0x176, s.sysenter_eip}};
+    std::vector<u64> room((sizeof(kvm_msrs) + std::size(values) * sizeof(kvm_msr_entry)) / 8 + 1);
+    auto* const list = reinterpret_cast<kvm_msrs*>(room.data());
+    for (const auto& [index, value] : values) list->entries[list->nmsrs++] = {index, 0, value};
+    ioctl(cpu_, KVM_SET_MSRS, list);
   }
   void store(SystemState& s) {
     kvm_sregs r{};
@@ -179,7 +189,7 @@ class KvmSystem final : public SystemMachine {
     s.rip = g.rip;
     s.rflags = g.rflags;
     kvm_debugregs d{};
-    if (ioctl(cpu_, KVM_GET_DEBUGREGS, &d) == 0) s.dr6 = d.dr6, s.dr7 = d.dr7;
+    if (ioctl(cpu_, KVM_GET_DEBUGREGS, &d) == 0) s.dr0 = d.db[0], s.dr1 = d.db[1], s.dr6 = d.dr6, s.dr7 = d.dr7;
   }
 
   int kvm_ = -1, vm_ = -1, cpu_ = -1;

@@ -4,12 +4,15 @@
 
 #include <cstring>
 
+#include "test/oracle/harness/image.h"
+
 namespace nestwalk::oracle {
 
 using namespace cpu;
 
 const char* name_of(World w) {
-  static constexpr const char* names[] = {"real mode", "16-bit", "32-bit", "32-bit with paging", "64-bit"};
+  static constexpr const char* names[] = {"real mode",          "16-bit",          "32-bit",
+                                          "32-bit with paging", "32-bit with PAE", "64-bit"};
   return names[static_cast<unsigned>(w)];
 }
 
@@ -61,23 +64,62 @@ void put_descriptors(SystemCase& c, World w) {
                        descriptor(kTss2At, 0x67, 0x89, 0),
                        0,
                        descriptor(0, 0xfffff, 0x13, 0xc),  // not present
-                       gate(kCode0, kTextAt + 0x800, 12, 3, 2),
+                       gate(kCode0, kTextAt + kSecondText, 12, 3, 2),
                        0,
                        descriptor(kTextAt, 0xffff, 0x9b, 0),
                        descriptor(kDataAt, 0xffff, 0x93, 0),
                        descriptor(0, 0xfffff, 0x91, 0xc),
                        descriptor(0, 0xfffff, 0x9f, 0xc)};
   for (unsigned n = 0; n < std::size(table); ++n) put_word(c, kGdtAt + 8 * n, table[n], 8);
-  if (w == World::long64) put_word(c, kGdtAt + kGate, gate(kWide0, kTextAt + 0x800, 12, 3), 8);
+  if (w == World::long64) put_word(c, kGdtAt + kGate, gate(kWide0, kTextAt + kSecondText, 12, 3), 8);
 }
 
-void put_handlers(SystemCase& c, World w) {
+// ---- ends (test/oracle/image/way.S)
+
+/// The page of way.S. Its header: where in64 and in32 are, and from where to where the piece that stubs jump to.
+const std::vector<u8>& way() {
+  static const std::vector<u8> page = read_part(NESTWALK_ORACLE_WAY);
+  return page;
+}
+std::span<const u8> leave() {
+  u32 header[4];
+  std::memcpy(header, way().data(), sizeof header);
+  return std::span(way()).subspan(header[2] - kWayAt, header[3] - header[2]);
+}
+
+/// An end stub, which goes on at a copy of leave().
+void put_stub(SystemCase& c, u64 at, unsigned place, u64 leave_at) {
+  const u8 stub[] = {0x0f, 0x09,  // WBINVD: faults above CPL 0 and does nothing there
+                     0xf4,        // HLT: NOP in images
+                     0x0f, 0x23,
+                     0xd8,  // MOV DR3, EAX
+                     0x9f, 0x0f,
+                     0x90, 0xc0,                         // LAHF, SETO AL
+                     0x0c, static_cast<u8>(place << 1),  // OR AL, place * 2
+                     0x0f, 0x23,
+                     0xd0,   // MOV DR2, EAX
+                     0xe9};  // JMP
+  const u64 jump = at + sizeof stub - 1, displacement = leave_at - (jump + 3);
+  std::copy(std::begin(stub), std::end(stub), c.memory.begin() + static_cast<std::ptrdiff_t>(at));
+  put_word(c, jump + 1, displacement, 4);
+}
+
+constexpr u64 kLeaveForHandlers = kHandlersAt + 32 * kStubBytes, kLeaveForText = kTextAt + 0xc00;
+
+void put_ends(SystemCase& c) {
+  std::copy(way().begin(), way().end(), c.memory.begin() + kWayAt);
+  for (const u64 at : {kLeaveForHandlers, kLeaveForText})
+    std::copy(leave().begin(), leave().end(), c.memory.begin() + static_cast<std::ptrdiff_t>(at));
+  for (unsigned n = 0; n < 32; ++n) put_stub(c, kHandlersAt + kStubBytes * n, n, kLeaveForHandlers);
+  put_stub(c, kTextAt + kSecondText, kSecondEnd, kLeaveForText);
+}
+
+void put_gates(SystemCase& c, World w) {
   for (unsigned n = 0; n < 32; ++n) {
-    const u32 at = static_cast<u32>(kHandlersAt + 16 * n);
-    c.memory[at] = 0xf4;  // HLT
+    const u32 at = static_cast<u32>(kHandlersAt + kStubBytes * n);
     const u8 dpl = n == ex::bp || n == ex::of ? 3 : 0;
     switch (w) {
-      case World::real: put_word(c, 4 * n, (kHandlersAt >> 4) << 16 | 16 * n, 4); break;
+      case World::real: put_word(c, 4 * n, (kHandlersAt >> 4) << 16 | (at - kHandlersAt), 4); break;
       case World::long64: put_word(c, kIdtAt + 16 * n, gate(kWide0, at, 14, dpl), 8); break;
       default: put_word(c, kIdtAt + 8 * n, gate(kCode0, at, 14, dpl), 8);
     }
@@ -95,7 +137,7 @@ void put_tss(SystemCase& c, World w) {
   put_word(c, kTssAt + 0x66, 104, 2);  // no I/O permission bitmap
   // The second task: 32-bit, at the text's second half, with registers of its own.
   const u32 fields[][2] = {{28, static_cast<u32>(kTablesAt)},
-                           {32, static_cast<u32>(kTextAt + 0x800)},
+                           {32, static_cast<u32>(kTextAt + kSecondText)},
                            {36, 2},
                            {40, 0x11111111},
                            {44, 0x22222222},
@@ -117,20 +159,20 @@ void put_tss(SystemCase& c, World w) {
 }
 
 /// All memory one to one. Pages from kStack3At on and the text are the user's; kDataAt belongs to the supervisor; the page
-/// behind kUserDataAt is absent, the next one read-only.
+/// behind kUserDataAt is absent, the next one read-only. What the way in and out of a case may touch is already accessed
+/// and dirty.
 void put_pages(SystemCase& c, World w) {
-  const bool wide = w == World::long64;
-  const u64 leaf = kTablesAt + (wide ? 0x3000 : 0x1000);
-  const unsigned size = wide ? 8 : 4;
-  if (wide) {
-    for (unsigned n = 0; n < 3; ++n) put_word(c, kTablesAt + 0x1000 * n, (kTablesAt + 0x1000 * (n + 1)) | 7, 8);
-  } else {
-    put_word(c, kTablesAt, leaf | 7, 4);
+  const unsigned size = w == World::paged32 ? 4 : 8, upper = w == World::long64 ? 3 : w == World::pae32 ? 2 : 1;
+  const u64 leaf = kTablesAt + 0x1000 * upper;
+  for (unsigned n = 0; n < upper; ++n) {
+    const bool root = n == 0 && w == World::pae32;  // it knows neither rights nor A
+    put_word(c, kTablesAt + 0x1000 * n, (kTablesAt + 0x1000 * (n + 1)) | (root ? 1 : 0x27), size);
   }
   for (u64 page = 0; page < kSystemBytes >> 12; ++page) {
     const u64 at = page << 12;
-    const bool user = (at >= kStack3At && at < kIstAt) || (at >= kTextAt && at < kDataAt) || at >= kUserDataAt;
-    u64 entry = at | 3 | (user ? 4 : 0);
+    const bool data = (at >= kStack3At && at < kIstAt) || at >= kDataAt;
+    const bool user = data ? at != kDataAt && at != kDataAt + 0x1000 : at >= kTextAt && at < kDataAt;
+    u64 entry = at | 3 | (user ? 4 : 0) | (data ? 0 : 0x60);
     if (at == kUserDataAt + 0x1000) entry = 0;
     if (at == kUserDataAt + 0x2000) entry &= ~u64{2};
     put_word(c, leaf + size * page, entry, size);
@@ -142,12 +184,12 @@ void put_pages(SystemCase& c, World w) {
 SystemCase start_of(World w, unsigned cpl, std::span<const u8> text) {
   SystemCase c;
   c.memory.assign(kSystemBytes, 0);
-  std::copy(text.begin(), text.end(), c.memory.begin() + kTextAt);
-  c.memory[kTextAt + text.size()] = 0xf4;
-  c.memory[kTextAt + 0x800] = 0xf4;
-  put_handlers(c, w);
-  if (w != World::real) put_descriptors(c, w), put_tss(c, w);
-  if (w == World::paged32 || w == World::long64) put_pages(c, w);
+  put_gates(c, w);
+  put_descriptors(c, w);
+  put_tss(c, w);
+  put_ends(c);
+  put_text(c, text);
+  if (w >= World::paged32) put_pages(c, w);
   SystemState& s = c.state;
   const bool user = cpl == 3, wide = w == World::long64;
   s.cr0 = 0x10 | mmu::cr0::ne;
@@ -156,6 +198,12 @@ SystemCase start_of(World w, unsigned cpl, std::span<const u8> text) {
   s.gdtr = {kGdtAt, 8 * kGdtEntries - 1};
   s.idtr = {kIdtAt, 0xfff};
   s.ldtr = Segment{.limit = 0, .type = 2, .s = false, .present = false, .null = true};
+  s.kernel_gs_base = kUserDataAt + 0x200;
+  s.star = u64{kCode3} << 48 | u64{kCode0} << 32 | (kTextAt + kSecondText);
+  s.lstar = s.cstar = s.sysenter_eip = kTextAt + kSecondText;
+  s.fmask = 0x4700;
+  s.sysenter_cs = kCode0;
+  s.sysenter_esp = kStack0At + 0x600;
   s.tr = Segment{.selector = kTssSelector, .base = kTssAt, .limit = 0x67, .type = 11, .s = false};
   if (w == World::real) {
     s.idtr = {0, 0x3ff};
@@ -178,6 +226,7 @@ SystemCase start_of(World w, unsigned cpl, std::span<const u8> text) {
     s.cr0 |= mmu::cr0::pg | mmu::cr0::wp;
     s.cr3 = kTablesAt;
   }
+  if (w == World::pae32) s.cr4 |= mmu::cr4::pae;
   if (wide) {
     s.cr4 |= mmu::cr4::pae;
     s.efer = mmu::efer::lme | mmu::efer::lma | mmu::efer::sce;
@@ -185,9 +234,32 @@ SystemCase start_of(World w, unsigned cpl, std::span<const u8> text) {
   return c;
 }
 
+void put_text(SystemCase& c, std::span<const u8> text) {
+  std::copy(text.begin(), text.end(), c.memory.begin() + kTextAt);
+  c.text_end = kTextAt + text.size();
+  put_stub(c, c.text_end, kTextEnd, kLeaveForText);
+}
+
+void put_entry_frame(SystemCase& c) {
+  const SystemState& s = c.state;
+  if (is_wide(s) || ((s.cr0 & mmu::cr0::pe) && (s.seg[CS].selector & 3))) return;
+  const u64 words[] = {s.rip, s.seg[CS].selector, s.rflags | 2}, at = s.seg[SS].base + s.gpr[RSP] - kEntryBytes;
+  for (unsigned n = 0; n < std::size(words); ++n) put_word(c, at + 4 * n, words[n], 4);
+}
+
+bool is_wide(const SystemState& s) { return (s.efer & mmu::efer::lma) && s.seg[CS].l; }
+
+int place_of(const SystemCase& c) {
+  constexpr u64 kBehindHlt = 3;
+  const u64 at = (is_wide(c.state) ? 0 : c.state.seg[CS].base) + c.state.rip - kBehindHlt;
+  if (at == c.text_end) return kTextEnd;
+  if (at == kTextAt + kSecondText) return kSecondEnd;
+  return at - kHandlersAt < 32 * kStubBytes && at % kStubBytes == 0 ? static_cast<int>((at - kHandlersAt) / kStubBytes)
+                                                                    : -1;
+}
 int vector_of(const SystemCase& c) {
-  const u64 at = c.state.seg[CS].base + c.state.rip - 1;
-  return at - kHandlersAt < 32 * 16 && (at & 15) == 0 ? static_cast<int>((at - kHandlersAt) / 16) : -1;
+  const int place = place_of(c);
+  return place < 32 ? place : -1;
 }
 
 namespace {
@@ -229,6 +301,7 @@ std::string difference(const SystemCase& ours, const SystemCase& theirs) {
   add(t, "cr3", a.cr3, b.cr3);
   add(t, "cr4", a.cr4, b.cr4);
   add(t, "efer", a.efer, b.efer);
+  add(t, "dr6", a.dr6, b.dr6);
   for (unsigned n = 0; n < kSegs; ++n) add(t, segments[n], a.seg[n], b.seg[n], a.seg[CS].l && n != CS);
   add(t, "tr", a.tr.selector, b.tr.selector);
   add(t, "tr.base", a.tr.base, b.tr.base);

@@ -1,6 +1,7 @@
-// A tiny virtual machine for instructions of the system: one processor, two MiB of memory with descriptor tables, page
-// tables, a handler of one HLT for each exception, and nothing else. The same start state runs on Nestwalk and under KVM;
-// all registers, the hidden parts of segments and all of memory are compared when it halts (SDM vol. 3, chapters 3 to 7).
+// A tiny virtual machine for instructions of the system: one processor, some memory with descriptor tables, page tables, an
+// end stub as handler of each exception, and nothing else. The same start state runs on Nestwalk and under KVM, where all
+// registers, the hidden parts of segments and all of memory are compared when it halts (SDM vol. 3, chapters 3 to 7), and
+// in images under other emulators (system_image.h).
 #pragma once
 
 #include <memory>
@@ -12,19 +13,24 @@
 
 namespace nestwalk::oracle {
 
-inline constexpr u64 kSystemBytes = 0x200000;
+inline constexpr u64 kSystemBytes = 0x50000;
 /// Places in its memory.
 inline constexpr u64 kGdtAt = 0x1000, kIdtAt = 0x2000, kLdtAt = 0x3000, kTssAt = 0x4000, kTss2At = 0x5000,
-                     kHandlersAt = 0x6000, kTablesAt = 0x10000, kStack0At = 0x20000, kStack3At = 0x22000, kIstAt = 0x24000,
-                     kTextAt = 0x30000, kDataAt = 0x40000, kUserDataAt = 0x42000;
+                     kHandlersAt = 0x6000, kWayAt = 0x8000, kPrivateAt = 0x9000, kTablesAt = 0x10000, kStack0At = 0x20000,
+                     kStack3At = 0x22000, kIstAt = 0x24000, kTextAt = 0x30000, kDataAt = 0x40000, kUserDataAt = 0x42000;
 inline constexpr unsigned kGdtEntries = 32;
+/// End stubs: one for each exception, kStubBytes apart; one behind the text; one kSecondText into it, where far pointers
+/// lead.
+inline constexpr unsigned kStubBytes = 32, kTextEnd = 32, kSecondEnd = 33;
+inline constexpr u64 kSecondText = 0x800;
 
 /// Selectors of its GDT.
 inline constexpr u16 kCode0 = 0x08, kData0 = 0x10, kCode3 = 0x1b, kData3 = 0x23, kTssSelector = 0x28, kLdtSelector = 0x38,
                      kWide0 = 0x48, kWide3 = 0x53, kTss2Selector = 0x58, kAbsent = 0x68, kGate = 0x70, kCode16 = 0x80,
                      kData16 = 0x88, kReadOnly = 0x90, kConforming = 0x98, kFree = 0xa0;
 
-enum class World : u8 { real, protected16, protected32, paged32, long64 };
+enum class World : u8 { real, protected16, protected32, paged32, pae32, long64 };
+inline constexpr unsigned kWorlds = 6;
 const char* name_of(World world);
 
 struct SystemState {
@@ -34,12 +40,14 @@ struct SystemState {
   std::array<cpu::Segment, cpu::kSegs> seg;
   cpu::Segment ldtr, tr;
   cpu::TableRegister gdtr, idtr;
-  u64 dr6 = 0xffff0ff0, dr7 = 0x400;
+  u64 dr0 = 0, dr1 = 0, dr6 = 0xffff0ff0, dr7 = 0x400;
+  u64 kernel_gs_base = 0, star = 0, lstar = 0, cstar = 0, fmask = 0, sysenter_cs = 0, sysenter_esp = 0, sysenter_eip = 0;
 };
 
 struct SystemCase {
   SystemState state;
   std::vector<u8> memory;  ///< kSystemBytes; in and out
+  u64 text_end = kTextAt;  ///< where the stub behind the text is
 };
 
 /// How a run ended.
@@ -49,7 +57,7 @@ class SystemMachine {
  public:
   virtual ~SystemMachine() = default;
   virtual const char* name() const = 0;
-  /// Runs until the processor halts; state and memory are replaced by what it leaves. RIP is behind the HLT.
+  /// Runs until the processor halts; state and memory are replaced by what it leaves. RIP is behind the HLT of an end stub.
   virtual Ended run(SystemCase& c) = 0;
 };
 
@@ -59,8 +67,17 @@ std::unique_ptr<SystemMachine> make_kvm_system(std::string& missing);
 
 /// Tables, handlers and start state of a world at a privilege level (0 or 3; real mode: 0), with `text` at RIP.
 SystemCase start_of(World world, unsigned cpl, std::span<const u8> text);
+/// Other instructions at kTextAt, with the end stub behind them.
+void put_text(SystemCase& c, std::span<const u8> text);
+/// What IRETD pops to enter 16- and 32-bit code at CPL 0 (way.S): such a case starts with it below its stack pointer.
+inline constexpr unsigned kEntryBytes = 12;
+void put_entry_frame(SystemCase& c);
+/// The end stub where it halted: the vector, kTextEnd, kSecondEnd; -1: elsewhere.
+int place_of(const SystemCase& c);
 /// 0 to 31 when it halted in the handler of that vector, else -1.
 int vector_of(const SystemCase& c);
+/// Whether the processor is in 64-bit mode.
+bool is_wide(const SystemState& s);
 u64 word_at(const SystemCase& c, u64 address, unsigned bytes);
 void put_word(SystemCase& c, u64 address, u64 value, unsigned bytes);
 /// SDM vol. 3, 3.4.5, 5.8.3.
@@ -80,8 +97,5 @@ struct SystemFact {
 std::span<const SystemFact> system_facts();
 /// The first fact that does not hold on a machine, "name: what"; empty when all do.
 std::string first_wrong(SystemMachine& machine);
-
-/// A random case of descriptors, selectors and the instructions that read them; the same for the same numbers.
-SystemCase draw_system_case(u64 seed, u64 number, std::string& what);
 
 }  // namespace nestwalk::oracle

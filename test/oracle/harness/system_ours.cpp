@@ -15,14 +15,22 @@ class OneCycleEach final : public CoreTiming {
   Cycles delivery() const override { return 1; }
 };
 
+/// Nobody is there: all ones.
+class EmptyBus final : public mmu::Bus {
+ public:
+  u64 read(PhysAddr, unsigned) override { return ~u64{0}; }
+  void write(PhysAddr, u64, unsigned) override {}
+};
+
 class OurSystem final : public SystemMachine, public Platform {
  public:
   OurSystem() {
-    settings_.set("cpu.model=skylake");
+    settings_.set("cpu.model=golden-cove");
     memory_.install(MachineAddr(0), kSystemBytes);
     model_ = mmu::Models::instance().make("native",
                                           mmu::ModelParts{settings_, memory_, caches_, counts_, filter_.tlb_owners(), 1});
     port_.emplace(*model_, caches_, memory_, filter_, counts_, clock_);
+    port_->set_bus(&bus_);
     Platform& platform = *this;
     cpu_.emplace(*port_, clock_, platform, cpuid_, timing_, 1);
   }
@@ -52,11 +60,17 @@ class OurSystem final : public SystemMachine, public Platform {
     s.gdtr = from.gdtr;
     s.idtr = from.idtr;
     s.cr0 = from.cr0, s.cr2 = from.cr2, s.cr3 = from.cr3, s.cr4 = from.cr4, s.efer = from.efer;
-    s.dr[6] = from.dr6, s.dr[7] = from.dr7;
+    s.dr[0] = from.dr0, s.dr[1] = from.dr1, s.dr[6] = from.dr6, s.dr[7] = from.dr7;
+    s.kernel_gs_base = from.kernel_gs_base, s.star = from.star, s.lstar = from.lstar, s.cstar = from.cstar;
+    s.sfmask = from.fmask, s.sysenter_cs = from.sysenter_cs;
+    s.sysenter_esp = from.sysenter_esp, s.sysenter_eip = from.sysenter_eip;
+    if ((s.cr0 & mmu::cr0::pg) && (s.cr4 & mmu::cr4::pae) && !(s.efer & mmu::efer::lma))
+      for (unsigned n = 0; n < 4; ++n) s.pdpte[n] = port_->load_physical(PhysAddr((s.cr3 & 0xffffffe0) + 8 * n));
     s.cpl = s.cr0 & mmu::cr0::pe ? s.seg[CS].selector & 3 : 0;
     s.flags.unpack(from.rflags);
     s.rflags = (from.rflags & ~fl::arithmetic) | fl::fixed;
     cpu_->update_paging();
+    cpu_->update_breakpoints();
     port_->invalidate(mmu::Invalidation{});
     cpu_->request_attention();
   }
@@ -70,7 +84,10 @@ class OurSystem final : public SystemMachine, public Platform {
     to.gdtr = s.gdtr;
     to.idtr = s.idtr;
     to.cr0 = s.cr0, to.cr2 = s.cr2, to.cr3 = s.cr3, to.cr4 = s.cr4, to.efer = s.efer;
-    to.dr6 = s.dr[6], to.dr7 = s.dr[7];
+    to.dr0 = s.dr[0], to.dr1 = s.dr[1], to.dr6 = s.dr[6], to.dr7 = s.dr[7];
+    to.kernel_gs_base = s.kernel_gs_base, to.star = s.star, to.lstar = s.lstar, to.cstar = s.cstar;
+    to.fmask = s.sfmask, to.sysenter_cs = s.sysenter_cs;
+    to.sysenter_esp = s.sysenter_esp, to.sysenter_eip = s.sysenter_eip;
     to.rflags = cpu_->rflags();
   }
 
@@ -87,6 +104,7 @@ class OurSystem final : public SystemMachine, public Platform {
 
   sim::Settings settings_;
   mmu::MachineMemory memory_;
+  EmptyBus bus_;
   sim::Clock clock_;
   mmu::DataCaches caches_{settings_.section("cache"), 1};
   mmu::Filter filter_{kPageShift};

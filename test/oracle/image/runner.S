@@ -73,7 +73,7 @@ high:
   xor ebp, ebp
 next_case:
   cmp rbp, [count]
-  jae end
+  jae last_word
   mov [current], rbx
   mov [number], rbp
   mov rdi, offset code_pages + 0x700     # INT3 around the snippet
@@ -251,17 +251,6 @@ ended:
   inc rbp
   jmp next_case
 
-end:
-  mov rsi, offset last_words
-1:lodsb
-  test al, al
-  jz 2f
-  out PORT, al
-  jmp 1b
-2:cli
-  hlt
-  jmp 2b
-
 # ---- pieces -------------------------------------------------------------------------------------------------------------
 
 # The words of the data pages from ESI up to EDI, each times twice its offset plus one, onto R8.
@@ -274,37 +263,7 @@ add_stray:
   jb add_stray
   ret
 
-# RAX in hexadecimal, without leading zeros.
-print:
-  mov rdx, rax
-  mov ecx, 60
-1:mov rax, rdx
-  shr rax, cl
-  jnz 2f
-  sub ecx, 4
-  jg 1b
-  xor ecx, ecx
-2:mov rax, rdx
-  shr rax, cl
-  and eax, 15
-  mov al, [digits + rax]
-  out PORT, al
-  sub ecx, 4
-  jns 2b
-  ret
-
-# MSR ECX from RDI; to RAX.
-write_msr:
-  mov eax, edi
-  mov rdx, rdi
-  shr rdx, 32
-  wrmsr
-  ret
-read_msr:
-  rdmsr
-  shl rdx, 32
-  or rax, rdx
-  ret
+.include "pieces.inc"
 
 # Gates to the stubs: vectors 0 to 31, the timer, spurious interrupts, LEAVE.
 set_gates:
@@ -416,8 +375,6 @@ stubs:
 
 # ---- data ---------------------------------------------------------------------------------------------------------------
 .balign 4096                     # pages of code are not written to
-digits: .ascii "0123456789abcdef"
-last_words: .asciz "@end;\n"
 timer_words: .byte 0x20, 0x11, 0xa0, 0x11, 0x21, 0x20, 0xa1, 0x28, 0x21, 4, 0xa1, 2, 0x21, 1, 0xa1, 1, 0x21, 0xfe, 0xa1, 0xff
 .byte 0x43, 0x34, 0x40, 0xa9, 0x40, 0x04, 0, 0   # port, value; 1193 ticks of 1193182 Hz
 has_xsave: .byte 0

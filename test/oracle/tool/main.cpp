@@ -54,6 +54,8 @@ int report(const RunResult& r) {
     }
     fmt::print("{}: {} cases in {:.1f} s, {} unexplained differences\n", rung.name, rung.cases, rung.seconds,
                rung.different);
+    if (rung.system)
+      for (const auto& [why, count] : rung.system->left_out) fmt::print("  not run: {} ({})\n", why, count);
     for (const std::string& f : rung.findings) fmt::print("{}", f);
   }
   const std::vector<std::string> failures = r.failures();

@@ -1,0 +1,32 @@
+// Decoded blocks are found by where their bytes are, and die when these change (SDM vol. 3, 8.1.3, 20.1.1).
+#include "test/cpu/bench.h"
+
+namespace nestwalk::bench {
+
+TEST_CASE("the same IP in segments sixteen bytes apart is other code", "[blocks]") {
+  Bench b;
+  const u8 inc_ax[] = {0x40, 0xf4}, inc_bx[] = {0x43, 0xf4};  // HLT behind them
+  b.memory.write(MachineAddr(0x10100), inc_ax);
+  b.memory.write(MachineAddr(0x10110), inc_bx);
+  for (unsigned round = 1; round <= 2; ++round)
+    for (const u16 selector : {0x1000, 0x1001}) {
+      b.cpu->s.halted = false;
+      b.cpu->far_jump(selector, 0x100, 2);
+      b.cpu->run(b.clock.instructions + 2);
+      CHECK(b.cpu->s.gpr[RAX] == round);
+      CHECK(b.cpu->s.gpr[RBX] == (selector == 0x1001 ? round : round - 1));
+    }
+}
+
+TEST_CASE("a store into the running block is seen in a segment that begins within a page", "[blocks]") {
+  Bench b;
+  // mov byte cs:[0x106], 0x43; inc ax, which becomes inc bx; hlt
+  const u8 text[] = {0x2e, 0xc6, 0x06, 0x06, 0x01, 0x43, 0x40, 0xf4};
+  b.memory.write(MachineAddr(0x10550), text);
+  b.cpu->far_jump(0x1045, 0x100, 2);
+  b.cpu->run(b.clock.instructions + 3);
+  CHECK(b.cpu->s.gpr[RAX] == 0);
+  CHECK(b.cpu->s.gpr[RBX] == 1);
+}
+
+}  // namespace nestwalk::bench

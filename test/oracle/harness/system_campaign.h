@@ -1,0 +1,43 @@
+// System cases against images, a batch at a time: what agrees, what does not, what an image cannot run.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+
+#include "test/oracle/harness/system_policy.h"
+
+namespace nestwalk::oracle {
+
+struct SystemTally {
+  u64 cases = 0, different = 0;
+};
+struct SystemResult {
+  std::array<SystemTally, kWorlds> by_world;
+  std::map<std::string, u64> left_out;  ///< why, how many
+  std::vector<std::string> findings;    ///< the first kShown
+  static constexpr unsigned kShown = 20;
+  SystemTally sum() const;
+};
+
+class SystemCampaign {
+ public:
+  SystemCampaign(SystemImage& theirs, Rung rung, u64 seed)
+      : ours_(make_our_system()), theirs_(theirs), rung_(rung), seed_(seed) {}
+  /// Cases `first` on; `progress` is told how many are done and how many differ.
+  SystemResult run(u64 first, u64 count, const std::function<void(u64 done, u64 different)>& progress);
+
+ private:
+  void run_batch(u64 first, u64 count);
+
+  /// Each case that shuts an emulator down costs a boot: so many of them are run, the others left out.
+  static constexpr u64 kShutdownShare = 16;
+  static constexpr u64 kBatch = 2000;
+  std::unique_ptr<SystemMachine> ours_;
+  SystemImage& theirs_;
+  Rung rung_;
+  u64 seed_;
+  SystemResult result_;
+};
+
+}  // namespace nestwalk::oracle

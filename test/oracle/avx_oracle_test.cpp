@@ -90,7 +90,7 @@ void compare_forms(unsigned cases_per_form, u64 seed, Chosen chosen, Prepare pre
   Random random(seed);
   for (const VexForm& form : parsed_vex_forms()) {
     if (!chosen(form)) continue;
-    if (kStrayAccessesLand && form.rm == 'S') {
+    if (nestwalk::oracle::kStrayAccessesLand && form.rm == 'S') {
       WARN("skipped: gathers; this build's AddressSanitizer has memory where their indices lead");
       continue;
     }

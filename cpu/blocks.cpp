@@ -103,8 +103,11 @@ Block* Blocks::keep(Cpu& cpu, Block::Owner block, const Place& at) {
 Block* Blocks::get(Cpu& cpu, const Place& at) {
   Block*& slot = table_[slot_of(at.rip)];
   if (const auto page = pages_.find(page_of(at.host)); page != pages_.end())
-    for (const auto& b : page->second)
-      if (b->rip == at.rip && b->key == at.key) return slot = b.get();
+    for (const auto& b : page->second) {
+      if (b->rip != at.rip) continue;
+      if (b->key == at.key) return slot = b.get();
+      if (b->key == (at.key | Block::kCrossing)) return nullptr;  // no need to decode it again to know
+    }
   if (memory_.bytes() > memory_limit) forget_all(cpu);
   auto b = build(cpu, at, kMaxInsns);
   return b ? slot = keep(cpu, std::move(b), at) : nullptr;

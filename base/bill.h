@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <span>
 
 #include "base/types.h"
@@ -56,6 +57,7 @@ class Bill {
   void charge(Cause c, Cycles n) {
     cycles_[static_cast<unsigned>(c)] += n;
     total_ += n;
+    charged_ |= u32{1} << static_cast<unsigned>(c);
   }
   void walk_read(const WalkRead& r) {
     charge(r.host_level ? Cause::host_read : Cause::walk_read, r.cycles);
@@ -65,11 +67,19 @@ class Bill {
 
   Cycles total() const { return total_; }
   Cycles of(Cause c) const { return cycles_[static_cast<unsigned>(c)]; }
+  /// Calls `f(cause, cycles)` for each cause that was charged.
+  template <class F>
+  void for_each(F&& f) const {
+    for (u32 rest = charged_; rest; rest &= rest - 1) {
+      const auto c = static_cast<Cause>(std::countr_zero(rest));
+      f(c, of(c));
+    }
+  }
   /// The reads of the walk in order (at most kMaxReads are kept; `read_count` counts all).
   std::span<const WalkRead> reads() const { return {read_.data(), reads_ < kMaxReads ? reads_ : kMaxReads}; }
   unsigned read_count() const { return reads_; }
   void clear() {
-    cycles_.fill(0);
+    for (; charged_; charged_ &= charged_ - 1) cycles_[static_cast<unsigned>(std::countr_zero(charged_))] = 0;
     total_ = 0;
     reads_ = 0;
   }
@@ -79,7 +89,9 @@ class Bill {
   static constexpr unsigned kMaxReads = 256;
 
  private:
+  static_assert(kCauses <= 32);
   std::array<Cycles, kCauses> cycles_{};
+  u32 charged_ = 0;  ///< bit n: cause n was charged
   Cycles total_ = 0;
   unsigned reads_ = 0;
   std::array<WalkRead, kMaxReads> read_{};

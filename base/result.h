@@ -32,8 +32,8 @@ inline constexpr u32 present = 1, write = 2, user = 4, reserved = 8, fetch = 16,
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(value) {}
-  Result(Fault fault) : fault_(fault) {}
+  Result(const T& value) : value_(value) {}
+  Result(const Fault& fault) : fault_(fault) {}
 
   bool ok() const { return fault_.kind == Fault::Kind::none; }
   explicit operator bool() const { return ok(); }

@@ -75,12 +75,11 @@ void NestedTlb::flush_page(u64 address, u16 context) {
 template <class Matches>
 void NestedTlb::flush_if(Matches&& matches) {
   if (!array_) return;
-  for (u32 set = 0; set < array_->sets() && array_->residents(); ++set)
-    for (u32 way = 0; way < array_->ways(); ++way)
-      if (array_->holds(set, way) && matches(array_->tag(set, way))) {
-        erase(set, way);
-        ++flushed_;
-      }
+  array_->for_each([&](u32 set, u32 way) {
+    if (!matches(array_->tag(set, way))) return;
+    erase(set, way);
+    ++flushed_;
+  });
 }
 
 void NestedTlb::flush_context(u16 context) {

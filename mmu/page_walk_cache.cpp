@@ -67,12 +67,11 @@ void PageWalkCaches::flush_if(Matches&& matches) {
   for (auto& level : levels_) {
     if (!level) continue;
     auto& array = level->array;
-    for (u32 set = 0; set < array.sets() && array.residents(); ++set)
-      for (u32 way = 0; way < array.ways(); ++way)
-        if (array.holds(set, way) && matches(array.tag(set, way))) {
-          array.erase(set, way);
-          ++level->flushed;
-        }
+    array.for_each([&](u32 set, u32 way) {
+      if (!matches(array.tag(set, way))) return;
+      array.erase(set, way);
+      ++level->flushed;
+    });
   }
 }
 

@@ -111,7 +111,8 @@ bool Port::monitoring() {
 void Port::pay(const Bill& bill) {
   clock_.cycles += bill.total();
   billed_ += bill.total();
-  for (unsigned c = 0; c < kCauses; ++c) account_[user_].by_cause[c] += bill.of(static_cast<Cause>(c));
+  auto& by_cause = account_[user_].by_cause;
+  bill.for_each([&](Cause c, Cycles n) { by_cause[static_cast<unsigned>(c)] += n; });
 }
 
 void Port::settle() {

@@ -32,14 +32,8 @@ void WalkStats::record(const Bill& bill, Access access, bool completed, PageSize
   const Cycles cycles = bill.of(Cause::pwc) + bill.of(Cause::nested_tlb) + bill.of(Cause::walk_read) +
                         bill.of(Cause::host_read) + bill.of(Cause::walk_update);
   const unsigned side = static_cast<unsigned>(access.side);
-  ++count_;
-  reads_ += bill.read_count();
-  cycles_ += cycles;
-  latency_.add(cycles);
-  ++by_side_[access.user][side];
-  reads_by_side_[access.user][side] += bill.read_count();
-  cycles_by_side_[access.user][side] += cycles;
-  latency_by_side_[access.user][side].add(cycles);
+  reads_[access.user][side] += bill.read_count();
+  latency_[access.user][side].add(cycles);
   if (completed)
     ++by_size_[index_of(size)];
   else
@@ -52,11 +46,31 @@ void WalkStats::record(const Bill& bill, Access access, bool completed, PageSize
 }
 
 void WalkStats::declare(sim::Stats& stats) {
-  stats.counter("walk.count", count_, "walks", "accesses that walked, those that ended in a fault included");
+  const auto sum = [this](auto&& of) {
+    u64 n = 0;
+    for (unsigned u = 0; u < 2; ++u)
+      for (unsigned s = 0; s < tlb::kSides; ++s) n += of(u, s);
+    return n;
+  };
+  stats.counter(
+      "walk.count", [=, this] { return sum([this](unsigned u, unsigned s) { return latency_[u][s].count(); }); }, "walks",
+      "accesses that walked, those that ended in a fault included");
   stats.counter("walk.faults", faults_, "walks", "walks that ended in a fault");
-  stats.counter("walk.reads", reads_, "reads", "table entries read by walks");
-  stats.counter("walk.cycles", cycles_, "cycles", "page-walk caches, entry reads, accessed and dirty writes of walks");
-  stats.histogram("walk.latency", latency_, "cycles", "cycles of one walk");
+  stats.counter(
+      "walk.reads", [=, this] { return sum([this](unsigned u, unsigned s) { return reads_[u][s]; }); }, "reads",
+      "table entries read by walks");
+  stats.counter(
+      "walk.cycles", [=, this] { return sum([this](unsigned u, unsigned s) { return latency_[u][s].sum(); }); }, "cycles",
+      "page-walk caches, entry reads, accessed and dirty writes of walks");
+  stats.histogram(
+      "walk.latency",
+      [this] {
+        sim::Histogram all;
+        for (const auto& row : latency_)
+          for (const sim::Histogram& h : row) all = all.plus(h);
+        return all;
+      },
+      "cycles", "cycles of one walk");
   stats.ratio("walk.reads_per_walk", "walk.reads", "walk.count", "table entries read by a walk, mean");
   stats.ratio("walk.cycles_per_walk", "walk.cycles", "walk.count", "cycles of a walk, mean");
 
@@ -64,10 +78,13 @@ void WalkStats::declare(sim::Stats& stats) {
     for (unsigned s = 0; s < tlb::kSides; ++s) {
       const std::string name = std::string("walk.by.") + kWho[u] + "." + kSide[s];
       const std::string text = std::string(kSide[s]) + ", " + kWho[u];
-      stats.counter(name + ".count", by_side_[u][s], "walks", "walks: " + text);
-      stats.counter(name + ".reads", reads_by_side_[u][s], "reads", "table entries read by walks: " + text);
-      stats.counter(name + ".cycles", cycles_by_side_[u][s], "cycles", "cycles of walks: " + text);
-      stats.histogram(name + ".latency", latency_by_side_[u][s], "cycles", "cycles of one walk: " + text);
+      const sim::Histogram& latency = latency_[u][s];
+      stats.counter(
+          name + ".count", [&latency] { return latency.count(); }, "walks", "walks: " + text);
+      stats.counter(name + ".reads", reads_[u][s], "reads", "table entries read by walks: " + text);
+      stats.counter(
+          name + ".cycles", [&latency] { return latency.sum(); }, "cycles", "cycles of walks: " + text);
+      stats.histogram(name + ".latency", latency, "cycles", "cycles of one walk: " + text);
     }
 
   for (unsigned i = 0; i < 4; ++i)

@@ -19,16 +19,13 @@ class WalkStats {
   void declare(sim::Stats& stats);
 
  private:
-  u64 count_ = 0, reads_ = 0, cycles_ = 0, faults_ = 0;
-  u64 by_side_[2][tlb::kSides] = {};
-  u64 cycles_by_side_[2][tlb::kSides] = {};
-  u64 reads_by_side_[2][tlb::kSides] = {};
+  u64 faults_ = 0;
+  u64 reads_[2][tlb::kSides] = {};          ///< [user][side]
+  sim::Histogram latency_[2][tlb::kSides];  ///< [user][side]; they count the walks and sum their cycles too
   u64 by_size_[4] = {};
   u64 position_[6][6] = {};
   u64 position_cycles_[6][6] = {};
   u64 served_[6][6][kServers] = {};
-  sim::Histogram latency_;
-  sim::Histogram latency_by_side_[2][tlb::kSides];
 };
 
 }  // namespace nestwalk::mmu

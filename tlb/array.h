@@ -67,7 +67,6 @@ class Array {
   u32 find(u32 set, u64 tag) const { return find(set, tag, tag); }
   u32 find(u32 set, u64 tag, u64 other) const {
     if (used_[set] == 0) return kNone;
-    constexpr u64 kOnes = 0x0101010101010101, kTops = 0x8080808080808080;
     const u64 wanted = signature(tag) * kOnes;
     const u64* const words = &signatures_[std::size_t{set} * words_];
     const u64* const tags = &tags_[slot(set, 0)];
@@ -83,7 +82,14 @@ class Array {
     }
     return second;
   }
-  bool empty(u32 set) const { return used_[set] == 0; }
+  /// Calls `f(set, way)` for each resident, by set and way. It may erase that one.
+  template <class F>
+  void for_each(F&& f) const {
+    for (u32 set = 0; set < sets() && residents_; ++set)
+      for (u32 word = 0; used_[set] && word < words_; ++word)
+        for (u64 taken = signatures_[std::size_t{set} * words_ + word] & kTops; taken; taken &= taken - 1)
+          f(set, word * 8 + static_cast<u32>(std::countr_zero(taken)) / 8);
+  }
   bool holds(u32 set, u32 way) const { return tags_[slot(set, way)] != kFree; }
   u64 tag(u32 set, u32 way) const { return tags_[slot(set, way)]; }
   Payload& at(u32 set, u32 way) { return payloads_[slot(set, way)]; }
@@ -139,7 +145,8 @@ class Array {
   u32 handle(u32 set, u32 way) const { return first_handle_ + static_cast<u32>(slot(set, way)); }
 
  private:
-  /// Never 0, so that free ways and the bytes behind the last way are like none.
+  static constexpr u64 kOnes = 0x0101010101010101, kTops = 0x8080808080808080;
+  /// A byte whose top bit is set, so that free ways and the bytes behind the last way, all 0, are like none.
   u64 signature(u64 tag) const { return (tag >> distinct_) * 0x9e3779b97f4a7c15 >> 57 | 0x80; }
   void put(u32 set, u32 way, u64 tag) {
     tags_[slot(set, way)] = tag;
@@ -147,10 +154,12 @@ class Array {
     const unsigned shift = way % 8 * 8;
     word = (word & ~(u64{0xff} << shift)) | (tag == kFree ? 0 : signature(tag)) << shift;
   }
+  /// The lowest, of a set that has room.
   u32 free_way(u32 set) const {
-    u32 way = 0;
-    while (holds(set, way)) ++way;
-    return way;
+    const u64* const words = &signatures_[std::size_t{set} * words_];
+    u32 word = 0;
+    while ((words[word] & kTops) == kTops) ++word;
+    return word * 8 + static_cast<u32>(std::countr_zero(~words[word] & kTops)) / 8;
   }
 
   std::size_t slot(u32 set, u32 way) const { return std::size_t{set} * geometry_.ways + way; }

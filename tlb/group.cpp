@@ -15,19 +15,16 @@ constexpr unsigned kLinearBits = 57;  // what lies above is a copy of the top bi
 u64 page_number(u64 linear, PageSize size) { return (linear & low_mask(kLinearBits)) >> shift_of(size); }
 
 /// Page number, size, G, VPID and PCID in one word; a global entry matches every PCID of its VPID.
-constexpr unsigned kNumberShift = 19;
-u64 tag_of(u64 number, PageSize size, u16 context) { return number << kNumberShift | u64{number_of(size)} << 17 | context; }
-u64 global_tag_of(u64 number, PageSize size, u16 context) {
-  return number << kNumberShift | u64{number_of(size)} << 17 | 0x10000 | (context & kVpidMask);
+constexpr unsigned kNumberShift = 19, kSizeShift = 17;
+constexpr u64 kGlobal = 0x10000;
+u64 tag_of(u64 number, PageSize size, u64 context) {
+  return number << kNumberShift | u64{number_of(size)} << kSizeShift | context;
 }
+u64 global(u16 context) { return kGlobal | (context & kVpidMask); }
+u64 context_of(const Entry& e) { return e.rights.global ? global(e.pcid) : e.pcid; }
+unsigned size_in(u64 tag) { return tag >> kSizeShift & 3; }
 
 u64 linear_of(const Entry& e) { return e.page << kPageShift; }
-
-u64 tag_of(const Entry& e) {
-  const u64 number = page_number(linear_of(e), e.size);
-  return e.rights.global ? global_tag_of(number, e.size, e.pcid) : tag_of(number, e.size, e.pcid);
-}
-
 bool is_piece(const Entry& e) { return e.whole > e.size; }
 
 /// Reads a list of names; `accept` is given each and says whether it knows it.
@@ -67,6 +64,19 @@ Group::Group(sim::Section section, u64 seed) : section_(section) {
   const std::vector<std::string> more = section.children();
   if (section.given("entries") || more.empty()) read_bank(section, prefix, seed);
   for (const std::string& name : more) read_bank(section.child(name), prefix + "." + name, seed);
+  build_places();
+}
+
+void Group::build_places() {
+  for (const PageSize size : kAllSizes) {
+    u32 takers = 0;
+    for (u32 n = 0; n < banks_.size(); ++n) {
+      if (!banks_[n].takes[number_of(size)]) continue;
+      only_[number_of(size)] = takers++ ? kSeveral : n;
+      banks_[n].place[number_of(size)] = static_cast<u32>(places_.size());
+      places_.push_back({0, n, size});
+    }
+  }
 }
 
 void Group::read_bank(sim::Section section, std::string name, u64 seed) {
@@ -88,22 +98,25 @@ void Group::read_bank(sim::Section section, std::string name, u64 seed) {
 
 // ---- looking up and inserting ----------------------------------------------------------------------------------------
 
+/// An entry of one of two contexts; the first goes before.
+Group::Resident Group::find_in(const Place& place, u64 linear, u64 context, u64 other) {
+  if (place.residents == 0) return {};
+  Bank& bank = banks_[place.bank];
+  const u64 number = page_number(linear, place.size);
+  const u32 set = bank.array.set_of(number);
+  const u32 way = bank.array.find(set, tag_of(number, place.size, context), tag_of(number, place.size, other));
+  return way == Array<Entry>::kNone ? Resident{} : Resident{&bank, set, way};
+}
+
 Group::Resident Group::find(u64 linear, u16 pcid) {
   // Where several entries match, the older one must win, for the filter may hold it. That is the smaller page (inserting a
   // smaller one removes the larger around it) and the PCID's own entry (a global one added later came by another PCID).
-  for (const PageSize size : kAllSizes)
-    for (Bank& bank : banks_) {
-      if (bank.residents[number_of(size)] == 0) continue;
-      const u64 number = page_number(linear, size);
-      const u32 set = bank.array.set_of(number);
-      const u32 way = bank.array.find(set, tag_of(number, size, pcid), global_tag_of(number, size, pcid));
-      if (way != Array<Entry>::kNone) return {&bank, set, way};
-    }
+  for (const Place& place : places_)
+    if (const Resident r = find_in(place, linear, pcid, global(pcid))) return r;
   return {};
 }
 
-std::optional<Entry> Group::fit(const Entry& entry, u64 linear) const {
-  if (takes(entry.size)) return entry;
+std::optional<Entry> Group::piece_of(const Entry& entry, u64 linear) const {
   if (!smash_ && !(entry.size == PageSize::k4M && takes(PageSize::k2M))) return std::nullopt;
   for (unsigned i = kPageSizes; i-- > 0;) {
     const PageSize size = kAllSizes[i];
@@ -119,42 +132,43 @@ std::optional<Entry> Group::fit(const Entry& entry, u64 linear) const {
   return std::nullopt;
 }
 
-Group::Bank& Group::bank_for(const Entry& entry) {
+Group::Bank& Group::bank_for(PageSize size, u64 number) {
+  if (const u32 only = only_[number_of(size)]; only != kSeveral) return banks_[only];
   // A size that several arrays take goes where its set has room, otherwise to each of them in turn.
-  Bank* taking = nullptr;
   u32 candidates = 0;
   for (Bank& bank : banks_) {
-    if (!bank.takes[number_of(entry.size)]) continue;
-    if (bank.array.has_room(bank.array.set_of(page_number(linear_of(entry), entry.size)))) return bank;
-    taking = &bank;
+    if (!bank.takes[number_of(size)]) continue;
+    if (bank.array.has_room(bank.array.set_of(number))) return bank;
     ++candidates;
   }
-  if (candidates < 2) return *taking;
   u32 turn = turn_++ % candidates;
   for (Bank& bank : banks_)
-    if (bank.takes[number_of(entry.size)] && turn-- == 0) return bank;
-  return *taking;
+    if (bank.takes[number_of(size)] && turn-- == 0) return bank;
+  return banks_[0];
 }
 
 Group::Resident Group::place(const Entry& entry, u64 now, Array<Entry>::Displaced& displaced) {
-  Bank& bank = bank_for(entry);
-  const u32 set = bank.array.set_of(page_number(linear_of(entry), entry.size));
-  const u32 way = bank.array.insert(set, tag_of(entry), entry, now, displaced);
-  if (displaced.any) count(bank, displaced.payload, false);
-  count(bank, entry, true);
+  const u64 number = page_number(linear_of(entry), entry.size);
+  Bank& bank = bank_for(entry.size, number);
+  const u32 set = bank.array.set_of(number);
+  const u32 way = bank.array.insert(set, tag_of(number, entry.size, context_of(entry)), entry, now, displaced);
+  if (displaced.any) forget(bank, displaced.tag, displaced.payload);
+  ++places_[bank.place[number_of(entry.size)]].residents;
+  pieces_ += is_piece(entry);
   ++fills_[number_of(entry.size)];
   return {&bank, set, way};
 }
 
-void Group::count(Bank& bank, const Entry& entry, bool enters) {
-  bank.residents[number_of(entry.size)] += enters ? 1 : ~0u;
-  if (is_piece(entry)) pieces_ += enters ? 1 : ~u64{0};
+/// An entry of the bank is no resident any more.
+void Group::forget(const Bank& bank, u64 tag, const Entry& entry) {
+  --places_[bank.place[size_in(tag)]].residents;
+  if (pieces_) pieces_ -= is_piece(entry);
 }
 
 // ---- leaving ---------------------------------------------------------------------------------------------------------
 
 void Group::erase(const Resident& r) {
-  count(*r.bank, r.entry(), false);
+  forget(*r.bank, r.bank->array.tag(r.set, r.way), r.entry());
   r.bank->array.erase(r.set, r.way);
 }
 
@@ -174,32 +188,34 @@ u64 Group::erase_page(u64 linear, u16 pcid, bool with_global) {
       return meant(e) && covers(align_down(e.page, pages_of(size)), size, linear);
     });
   u64 erased = 0;
+  for (const Place& place : places_)
+    for (Resident r; (r = find_in(place, linear, pcid, with_global ? global(pcid) : pcid)); ++erased) erase(r);
+  return erased;
+}
+
+u64 Group::erase_context(u16 context, u16 mask, bool with_global) {
+  u64 erased = 0;
   for (Bank& bank : banks_)
-    for (const PageSize size : kAllSizes) {
-      if (bank.residents[number_of(size)] == 0) continue;
-      const u64 number = page_number(linear, size);
-      const u32 set = bank.array.set_of(number);
-      const u64 own = tag_of(number, size, pcid), global = with_global ? global_tag_of(number, size, pcid) : own;
-      for (u32 way; (way = bank.array.find(set, own, global)) != Array<Entry>::kNone; ++erased) erase({&bank, set, way});
-    }
+    bank.array.for_each([&](u32 set, u32 way) {
+      const u64 tag = bank.array.tag(set, way);
+      if (((tag ^ context) & mask) || (!with_global && (tag & kGlobal))) return;
+      erase({&bank, set, way});
+      ++erased;
+    });
   return erased;
 }
 
 u64 Group::erase_overlapping(const Entry& entry) {
   bool smaller = false;
   u64 erased = 0;
-  for (Bank& bank : banks_)
-    for (const PageSize size : kAllSizes) {
-      if (bank.residents[number_of(size)] == 0) continue;
-      if (size < entry.size) {
-        smaller = true;
-        continue;
-      }
-      const u64 number = page_number(linear_of(entry), size);
-      const u32 set = bank.array.set_of(number);
-      const u64 tag = entry.rights.global ? global_tag_of(number, size, entry.pcid) : tag_of(number, size, entry.pcid);
-      for (u32 way; (way = bank.array.find(set, tag)) != Array<Entry>::kNone; ++erased) erase({&bank, set, way});
+  for (const Place& place : places_) {
+    if (place.size < entry.size) {
+      smaller |= place.residents != 0;
+      continue;
     }
+    const u64 context = context_of(entry);
+    for (Resident r; (r = find_in(place, linear_of(entry), context, context)); ++erased) erase(r);
+  }
   if (smaller)
     erased += erase_if([&](const Entry& e) {
       return covers(entry.page, entry.size, linear_of(e)) && e.rights.global == entry.rights.global &&

@@ -20,9 +20,10 @@ enum class Tags : u8 { pcid, none };
 inline constexpr unsigned kPageSizes = 4;
 inline constexpr PageSize kAllSizes[kPageSizes] = {PageSize::k4K, PageSize::k2M, PageSize::k4M, PageSize::k1G};
 
-constexpr unsigned number_of(PageSize s) {
-  return s == PageSize::k4K ? 0 : s == PageSize::k2M ? 1 : s == PageSize::k4M ? 2 : 3;
-}
+/// The size's place in kAllSizes, from its shift (12, 21, 22, 30) without a branch.
+constexpr unsigned number_of(PageSize s) { return shift_of(s) / 8 - 1 + (s >= PageSize::k4M); }
+static_assert(number_of(PageSize::k4K) == 0 && number_of(PageSize::k2M) == 1 && number_of(PageSize::k4M) == 2 &&
+              number_of(PageSize::k1G) == 3);
 constexpr u64 pages_of(PageSize s) { return u64{1} << (shift_of(s) - kPageShift); }
 
 /// Does a page of that size, whose first 4K page is `page`, contain the linear address?
@@ -35,7 +36,7 @@ class Group {
   struct Bank {
     std::string name;
     bool takes[kPageSizes] = {};
-    u32 residents[kPageSizes] = {};
+    u32 place[kPageSizes] = {};  ///< in places_, of the sizes it takes
     Array<Entry> array;
   };
   /// Where an entry lives; valid until the group changes.
@@ -61,8 +62,8 @@ class Group {
 
   Resident find(u64 linear, u16 pcid);
   void touch(const Resident& r, u64 now) { r.bank->array.touch(r.set, r.way, now); }
-  /// The entry as this group would hold it: whole, the piece around `linear`, or not at all.
-  std::optional<Entry> fit(const Entry& entry, u64 linear) const;
+  /// The piece of an entry of a size that it does not take that it would hold: the one around `linear`, or none.
+  std::optional<Entry> piece_of(const Entry& entry, u64 linear) const;
   /// Inserts an entry that fits and is not there; `displaced` is who had to go.
   Resident place(const Entry& entry, u64 now, Array<Entry>::Displaced& displaced);
 
@@ -73,6 +74,7 @@ class Group {
   u64 erase_overlapping(const Entry& entry);               ///< same context, any common address
   template <class Predicate>
   u64 erase_if(Predicate&& predicate);
+  u64 erase_context(u16 context, u16 mask, bool with_global);  ///< whose context is equal where the mask is set
 
   void declare(sim::Stats& stats, const AccessCounts* const& counts);
 
@@ -82,11 +84,20 @@ class Group {
   u64 evictions = 0, flushes = 0, dropped = 0;
 
  private:
+  /// Where an address is looked for: every bank of each size, smaller sizes first.
+  struct Place {
+    u32 residents = 0;
+    u32 bank = 0;
+    PageSize size = PageSize::k4K;
+  };
+
   void read_bank(sim::Section section, std::string name, u64 seed);
-  Bank& bank_for(const Entry& entry);
+  Bank& bank_for(PageSize size, u64 number);
+  void forget(const Bank& bank, u64 tag, const Entry& entry);
   u64 lookups_of_first(const AccessCounts& counts) const;
   u64 all_misses() const;
-  void count(Bank& bank, const Entry& entry, bool enters);
+  void build_places();
+  Resident find_in(const Place& place, u64 linear, u64 context, u64 other);
 
   sim::Section section_;
   std::string name_;
@@ -98,25 +109,23 @@ class Group {
   Tags tags_ = Tags::pcid;
   bool smash_ = false;
   std::vector<Bank> banks_;
-  u32 turn_ = 0;    ///< which of several banks of one size is filled next
-  u64 pieces_ = 0;  ///< residents that are pieces of larger pages
+  std::vector<Place> places_;
+  static constexpr u32 kSeveral = ~u32{0};
+  u32 only_[kPageSizes] = {};  ///< the one bank that takes a size, or kSeveral
+  u32 turn_ = 0;               ///< which of several banks of one size is filled next
+  u64 pieces_ = 0;             ///< residents that are pieces of larger pages
   u64 fills_[kPageSizes] = {};
 };
 
 template <class Predicate>
 u64 Group::erase_if(Predicate&& predicate) {
   u64 erased = 0;
-  for (Bank& bank : banks_) {
-    if (bank.array.residents() == 0) continue;
-    for (u32 set = 0; set < bank.array.sets(); ++set) {
-      if (bank.array.empty(set)) continue;
-      for (u32 way = 0; way < bank.array.ways(); ++way)
-        if (bank.array.holds(set, way) && predicate(bank.array.at(set, way))) {
-          erase({&bank, set, way});
-          ++erased;
-        }
-    }
-  }
+  for (Bank& bank : banks_)
+    bank.array.for_each([&](u32 set, u32 way) {
+      if (!predicate(bank.array.at(set, way))) return;
+      erase({&bank, set, way});
+      ++erased;
+    });
   return erased;
 }
 

@@ -12,16 +12,18 @@
 namespace nestwalk::tlb {
 
 struct Hierarchy::Impl {
-  using Path = std::vector<Group*>;  ///< groups that serve one side, by level
+  struct Node;
+  using Path = std::vector<Node*>;  ///< groups that serve one side, by level
+  struct Node {
+    Node(sim::Section s, u64 seed) : group(s, seed) {}
+    Group group;
+    Path in_front;               ///< all groups of smaller level that share a side
+    Node* victims_to = nullptr;  ///< the exclusive group behind that takes the evicted entries
+  };
 
   sim::Section section;
-  std::deque<Group> groups;
+  std::deque<Node> nodes;
   Path paths[kSides];
-  struct Neighbours {
-    Path in_front;                ///< all groups of smaller level that share a side
-    Group* victims_to = nullptr;  ///< the exclusive group behind that takes the evicted entries
-  };
-  std::vector<Neighbours> neighbours;  ///< by position in `groups`
 
   AccessCounts none;
   const AccessCounts* counts = &none;
@@ -40,12 +42,12 @@ struct Hierarchy::Impl {
   void find_neighbours();
 
   Path& path(Side side) { return paths[static_cast<unsigned>(side)]; }
-  std::size_t position(const Group& g) const;
   u64 now() const { return counts->ordinal; }
 
   bool skips(const Path& path, std::size_t i, const Entry& entry) const;
   Group::Resident place(const Path& path, std::size_t i, const Entry& entry, u64 linear);
-  void displaced(Group& from, const Entry& entry);
+  Group::Resident place(Node& n, const Entry& entry);
+  void displaced(Node& from, const Entry& entry);
   Group::Resident place_before(const Path& path, std::size_t i, const Entry& entry);
   Group::Resident refill(const Path& path, std::size_t i, const Group::Resident& hit);
   static void describe(const Group::Resident& r, Found& found);
@@ -55,7 +57,7 @@ struct Hierarchy::Impl {
 };
 
 Hierarchy::Impl::Impl(sim::Section s, u64 seed) : section(s) {
-  for (const std::string& name : section.children()) groups.emplace_back(section.child(name), seed);
+  for (const std::string& name : section.children()) nodes.emplace_back(section.child(name), seed);
   build_paths();
   find_neighbours();
 }
@@ -64,71 +66,70 @@ void Hierarchy::Impl::build_paths() {
   static constexpr const char* kWhat[kSides] = {"instruction fetches", "loads", "stores"};
   for (unsigned side = 0; side < kSides; ++side) {
     Path& p = paths[side];
-    for (Group& g : groups)
-      if (g.serves(static_cast<Side>(side))) p.push_back(&g);
-    std::stable_sort(p.begin(), p.end(), [](const Group* a, const Group* b) { return a->level() < b->level(); });
-    for (std::size_t i = 1; i < p.size(); ++i)
-      if (p[i]->level() == p[i - 1]->level())
-        p[i]->section().refuse("serves", "both " + p[i - 1]->section().prefix() + " and this TLB serve " + kWhat[side] +
-                                             " on level " + std::to_string(p[i]->level()) +
-                                             "; further arrays of one TLB are its sub-sections");
+    for (Node& n : nodes)
+      if (n.group.serves(static_cast<Side>(side))) p.push_back(&n);
+    std::stable_sort(p.begin(), p.end(), [](const Node* a, const Node* b) { return a->group.level() < b->group.level(); });
+    for (std::size_t i = 1; i < p.size(); ++i) {
+      const Group &before = p[i - 1]->group, &g = p[i]->group;
+      if (g.level() == before.level())
+        g.section().refuse("serves", "both " + before.section().prefix() + " and this TLB serve " + kWhat[side] +
+                                         " on level " + std::to_string(g.level()) +
+                                         "; further arrays of one TLB are its sub-sections");
+    }
   }
 }
 
 void Hierarchy::Impl::find_neighbours() {
-  neighbours.resize(groups.size());
   for (Path& p : paths)
     for (std::size_t i = 0; i < p.size(); ++i) {
-      Neighbours& n = neighbours[position(*p[i])];
+      Path& in_front = p[i]->in_front;
       for (std::size_t j = 0; j < i; ++j)
-        if (std::find(n.in_front.begin(), n.in_front.end(), p[j]) == n.in_front.end()) n.in_front.push_back(p[j]);
-      if (i + 1 < p.size() && p[i + 1]->inclusion() == Inclusion::exclusive) n.victims_to = p[i + 1];
+        if (std::find(in_front.begin(), in_front.end(), p[j]) == in_front.end()) in_front.push_back(p[j]);
+      if (i + 1 < p.size() && p[i + 1]->group.inclusion() == Inclusion::exclusive) p[i]->victims_to = p[i + 1];
     }
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    const Group* to = neighbours[g].victims_to;
-    for (unsigned side = 0; to && side < kSides; ++side)
-      if (groups[g].serves(static_cast<Side>(side)) && !to->serves(static_cast<Side>(side)))
-        to->section().refuse("inclusion", "an exclusive TLB must serve all that " + groups[g].section().prefix() +
-                                              " in front of it serves, whose victims it receives");
-  }
-}
-
-std::size_t Hierarchy::Impl::position(const Group& g) const {
-  std::size_t i = 0;
-  while (&groups[i] != &g) ++i;
-  return i;
+  for (const Node& n : nodes)
+    for (unsigned side = 0; n.victims_to && side < kSides; ++side) {
+      const Group& to = n.victims_to->group;
+      if (n.group.serves(static_cast<Side>(side)) && !to.serves(static_cast<Side>(side)))
+        to.section().refuse("inclusion", "an exclusive TLB must serve all that " + n.group.section().prefix() +
+                                             " in front of it serves, whose victims it receives");
+    }
 }
 
 // ---- what moves ------------------------------------------------------------------------------------------------------
 
 /// An exclusive group is passed over while some group in front can hold the entry.
 bool Hierarchy::Impl::skips(const Path& path, std::size_t i, const Entry& entry) const {
-  return path[i]->inclusion() == Inclusion::exclusive &&
+  return path[i]->group.inclusion() == Inclusion::exclusive &&
          std::any_of(path.begin(), path.begin() + static_cast<std::ptrdiff_t>(i),
-                     [&](Group* g) { return g->takes(entry.size); });
+                     [&](const Node* n) { return n->group.takes(entry.size); });
 }
 
 Group::Resident Hierarchy::Impl::place(const Path& path, std::size_t i, const Entry& entry, u64 linear) {
   if (skips(path, i, entry)) return {};
-  const std::optional<Entry> fitting = path[i]->fit(entry, linear);
-  if (!fitting) return {};
+  Node& n = *path[i];
+  if (!n.group.takes(entry.size)) {
+    const std::optional<Entry> piece = n.group.piece_of(entry, linear);
+    return piece ? place(n, *piece) : Group::Resident{};
+  }
+  return place(n, entry);
+}
+
+Group::Resident Hierarchy::Impl::place(Node& n, const Entry& entry) {
   Array<Entry>::Displaced victim;
-  const Group::Resident r = path[i]->place(*fitting, now(), victim);
-  if (victim.any) displaced(*path[i], victim.payload);
+  const Group::Resident r = n.group.place(entry, now(), victim);
+  if (victim.any) displaced(n, victim.payload);
   return r;
 }
 
-void Hierarchy::Impl::displaced(Group& from, const Entry& entry) {
-  ++from.evictions;
-  const Neighbours& n = neighbours[position(from)];
-  if (from.inclusion() == Inclusion::inclusive)
-    for (Group* g : n.in_front) g->dropped += g->erase_overlapping(entry);
-  Group* to = n.victims_to;
-  if (!to || !to->takes(entry.size)) return;
-  to->dropped += to->erase_overlapping(entry);
-  Array<Entry>::Displaced victim;
-  to->place(entry, now(), victim);
-  if (victim.any) displaced(*to, victim.payload);
+void Hierarchy::Impl::displaced(Node& from, const Entry& entry) {
+  ++from.group.evictions;
+  if (from.group.inclusion() == Inclusion::inclusive)
+    for (Node* n : from.in_front) n->group.dropped += n->group.erase_overlapping(entry);
+  Node* const to = from.victims_to;
+  if (!to || !to->group.takes(entry.size)) return;
+  to->group.dropped += to->group.erase_overlapping(entry);
+  place(*to, entry);
 }
 
 /// Places the entry in path[0..i), the hindmost first. Returns the first-level resident, if it became one.
@@ -136,15 +137,15 @@ Group::Resident Hierarchy::Impl::place_before(const Path& path, std::size_t i, c
   Group::Resident r;
   while (i-- > 0) r = place(path, i, entry, last_linear);
   // Placing it may have made an inclusive level evict the very same page.
-  return r && path[0]->level() == 1 && r.bank->array.holds(r.set, r.way) ? r : Group::Resident{};
+  return r && path[0]->group.level() == 1 && r.bank->array.holds(r.set, r.way) ? r : Group::Resident{};
 }
 
 /// A hit at path[i] is brought to the front.
 Group::Resident Hierarchy::Impl::refill(const Path& path, std::size_t i, const Group::Resident& hit) {
   const Entry entry = hit.entry();
   if (skips(path, i, entry)) {
-    path[i]->erase(hit);
-    ++path[i]->dropped;
+    path[i]->group.erase(hit);
+    ++path[i]->group.dropped;
   }
   return place_before(path, i, entry);
 }
@@ -161,10 +162,10 @@ void Hierarchy::Impl::describe(const Group::Resident& r, Found& found) {
 template <class Erase>
 u64 Hierarchy::Impl::flush(Erase&& erase) {
   u64 all = 0;
-  for (Group& g : groups) {
-    const u64 n = erase(g);
-    g.flushes += n;
-    all += n;
+  for (Node& n : nodes) {
+    const u64 erased = erase(n.group);
+    n.group.flushes += erased;
+    all += erased;
   }
   return all;
 }
@@ -172,7 +173,7 @@ u64 Hierarchy::Impl::flush(Erase&& erase) {
 void Hierarchy::Impl::change_pcid(u16 to) {
   if (to == pcid) return;
   pcid = to;
-  flush([](Group& g) { return g.tagged() ? 0 : g.erase_if([](const Entry& e) { return !e.rights.global; }); });
+  flush([](Group& g) { return g.tagged() ? 0 : g.erase_context(0, 0, false); });
 }
 
 // ---- the interface ---------------------------------------------------------------------------------------------------
@@ -182,9 +183,9 @@ Hierarchy::~Hierarchy() = default;
 
 void Hierarchy::set_listener(ResidentListener* listener) {
   u32 first = 0;
-  for (Group& g : impl_->groups)
-    for (Group::Bank& bank : g.banks()) {
-      if (g.level() != 1) continue;
+  for (Impl::Node& n : impl_->nodes)
+    for (Group::Bank& bank : n.group.banks()) {
+      if (n.group.level() != 1) continue;
       bank.array.set_listener(listener, first);
       first += bank.array.slots();
     }
@@ -201,7 +202,7 @@ Found Hierarchy::lookup(u64 linear, u16 pcid, Side side, bool user) {
   Found found;
   const Impl::Path& path = m.path(side);
   for (std::size_t i = 0; i < path.size(); ++i) {
-    Group& g = *path[i];
+    Group& g = path[i]->group;
     const bool behind = g.level() > 1;
     if (behind) {
       found.cycles += g.latency();
@@ -232,10 +233,13 @@ Found Hierarchy::insert(const Entry& given, Side side) {
   Impl& m = *impl_;
   const Entry entry = m.unplaced = given;  // `given` may be what a look-up returned, and about to be moved
   m.change_pcid(entry.pcid);
-  if (!covers(entry.page, entry.size, m.last_linear)) m.last_linear = entry.page << kPageShift, m.missed.all = false;
+  if (!covers(entry.page, entry.size, m.last_linear)) {
+    m.last_linear = entry.page << kPageShift;
+    m.missed.all = false;
+  }
   const Impl::Path& path = m.path(side);
   if (!(std::exchange(m.missed.all, false) && m.missed.side == side && m.missed.pcid == entry.pcid))
-    for (Group* g : path) g->dropped += g->erase_address(m.last_linear, entry.pcid);
+    for (Impl::Node* n : path) n->group.dropped += n->group.erase_address(m.last_linear, entry.pcid);
   const Group::Resident r = m.place_before(path, path.size(), entry);
 
   Found found;
@@ -254,14 +258,11 @@ u64 Hierarchy::flush_address(u64 linear, u16 pcid) {
 }
 
 u64 Hierarchy::flush_pcid(u16 pcid) {
-  return impl_->flush(
-      [&](Group& g) { return g.erase_if([&](const Entry& e) { return !e.rights.global && e.pcid == pcid; }); });
+  return impl_->flush([&](Group& g) { return g.erase_context(pcid, 0xffff, false); });
 }
 
 u64 Hierarchy::flush_vpid(u16 context, bool with_global) {
-  return impl_->flush([&](Group& g) {
-    return g.erase_if([&](const Entry& e) { return same_vpid(e.pcid, context) && (with_global || !e.rights.global); });
-  });
+  return impl_->flush([&](Group& g) { return g.erase_context(context, kVpidMask, with_global); });
 }
 
 u64 Hierarchy::flush_vpid_page(u64 linear, u16 context) {
@@ -274,24 +275,22 @@ u64 Hierarchy::flush_vpid_page(u64 linear, u16 context) {
 }
 
 u64 Hierarchy::flush_all() {
-  return impl_->flush([](Group& g) { return g.erase_if([](const Entry&) { return true; }); });
+  return impl_->flush([](Group& g) { return g.erase_context(0, 0, true); });
 }
 
 void Hierarchy::declare(sim::Stats& stats) {
-  for (Group& g : impl_->groups) g.declare(stats, impl_->counts);
+  for (Impl::Node& n : impl_->nodes) n.group.declare(stats, impl_->counts);
 }
 
 Cycles Hierarchy::first_level_latency(Side side) const {
   const Impl::Path& path = impl_->path(side);
-  return path.empty() || path[0]->level() != 1 ? 0 : path[0]->latency();
+  return path.empty() || path[0]->group.level() != 1 ? 0 : path[0]->group.latency();
 }
 
 void Hierarchy::for_each(const std::function<void(const std::string& array, const Entry&)>& f) const {
-  for (const Group& g : impl_->groups)
-    for (const Group::Bank& bank : g.banks())
-      for (u32 set = 0; set < bank.array.sets(); ++set)
-        for (u32 way = 0; way < bank.array.ways(); ++way)
-          if (bank.array.holds(set, way)) f(bank.name, bank.array.at(set, way));
+  for (const Impl::Node& n : impl_->nodes)
+    for (const Group::Bank& bank : n.group.banks())
+      bank.array.for_each([&](u32 set, u32 way) { f(bank.name, bank.array.at(set, way)); });
 }
 
 }  // namespace nestwalk::tlb

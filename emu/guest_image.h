@@ -16,8 +16,10 @@ struct GuestImages {
   Format format = Format::automatic;
   u64 flat_address = 0x7c00;
 
-  /// Keys guest.kernel, guest.initrd, guest.append, guest.format, guest.flat_address.
+  /// Keys kernel, initrd, append, format and flat_address of guest or vm.NAME.
   void declare(sim::Section section);
+  /// Throws sim::ConfigError where there is no kernel; `vm` is the virtual machine's name, empty for a bare machine.
+  void demand_kernel(const std::string& vm) const;
 };
 
 }  // namespace nestwalk::emu

@@ -60,13 +60,15 @@ Host::~Host() = default;
 
 void Host::read_tenants(sim::Settings& settings) {
   const bool needs_guest = cores_[0]->core->model->needs_guest();
+  GuestImages images;
+  images.declare(settings.section("guest"));
   sim::Section all = settings.section("vm");
   const std::vector<std::string> names = all.children();
   if (names.empty()) {
     auto t = std::make_unique<Tenant>();
     t->memory = params_.memory;
     t->processors = params_.processors;
-    t->images.declare(settings.section("guest"));
+    t->images = images;
     tenants_.push_back(std::move(t));
     if (!needs_guest && host_.cores != params_.processors)
       settings.section("host").refuse(
@@ -85,6 +87,7 @@ void Host::read_tenants(sim::Settings& settings) {
     t->memory = params_.memory;
     t->core = static_cast<u32>(tenants_.size()) % host_.cores;
     t->processors = params_.processors;
+    t->images = images;
     s.field("memory", t->memory, {u64{16} << 20, u64{1} << 46, "bytes"}, "guest-physical memory of this virtual machine");
     t->images.declare(s);
     s.field("console", t->console, "file that receives its serial output; default: console.txt in its part of --out");
@@ -257,6 +260,7 @@ Cycles Host::busy_cycles() const {
 
 void Host::load() {
   for (auto& t : tenants_) {
+    t->images.demand_kernel(t->name);
     enter(*t->vcpus[0], false);
     try {
       t->machine->load(t->images);

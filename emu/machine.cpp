@@ -25,6 +25,13 @@ void GuestImages::declare(sim::Section s) {
   s.field("flat_address", flat_address, {0, 0xfffff, "address"}, "where a flat real-mode image is put and entered");
 }
 
+void GuestImages::demand_kernel(const std::string& vm) const {
+  if (!kernel.empty()) return;
+  if (vm.empty()) throw sim::ConfigError("there is nothing to boot: give --kernel FILE or the key guest.kernel");
+  throw sim::ConfigError(
+      fmt::format("vm.{0} has nothing to boot: give the key vm.{0}.kernel, or --kernel FILE for all machines", vm));
+}
+
 void MachineParams::declare(sim::Settings& settings) {
   sim::Section m = settings.section("machine");
   m.field("memory", memory, {u64{16} << 20, u64{1} << 46, "bytes"}, "installed memory of the guest");
@@ -83,8 +90,6 @@ void Machine::load(const GuestImages& images) {
     digests_.emplace_back(role, fmt::format("xxh3:{:016x}{:016x}", h.high64, h.low64));
     files_[role] = std::move(bytes);
   };
-  if (images_.kernel.empty())
-    throw sim::ConfigError("there is nothing to boot: give --kernel FILE or the key guest.kernel");
   take("kernel", images_.kernel);
   take("initrd", images_.initrd);
   boot();

@@ -56,9 +56,7 @@ void Planner::check(Plan& plan) {
   for (std::size_t n = 0; n < host.size(); ++n) {
     const GuestImages& images = host.tenant(n).images;
     const std::string of = host.tenant(n).name.empty() ? "" : "vm." + host.tenant(n).name + ".";
-    if (images.kernel.empty())
-      throw sim::ConfigError(
-          fmt::format("there is nothing to boot: give --kernel FILE or the key {}kernel", of.empty() ? "guest." : of));
+    images.demand_kernel(host.tenant(n).name);
     plan.images.emplace_back(of + "kernel", image_digest(images.kernel));
     if (!images.initrd.empty()) plan.images.emplace_back(of + "initrd", image_digest(images.initrd));
   }

@@ -12,14 +12,10 @@
 // Left out: shadow entries whose A and D hardware keeps in the guest's tables, and starting new address spaces in nested
 // mode. Without CR0.WP, EFER.NXE or IA-32e mode everything is shadow.
 #include <algorithm>
-#include <map>
 #include <unordered_map>
 
 #include "mmu/host_stage.h"
-#include "mmu/model.h"
-#include "mmu/tlb_front.h"
-#include "mmu/vpids.h"
-#include "models/mmu/shadow_space.h"
+#include "models/mmu/shadow_model.h"
 
 namespace nestwalk::models {
 namespace {
@@ -149,121 +145,63 @@ class World final : public Nesting {
   std::unordered_map<u64, u64> writes_;  ///< traced stores in this interval
 };
 
-class Agile final : public MmuModel, private Commons::Member {
+struct BothBelow {
+  explicit BothBelow(const ModelParts& parts)
+      : host(parts.settings.section("nested"), parts.memory, parts.caches, parts.seed + 2, parts.commons), stage(host) {}
+  void enter(Guest& guest) { host.enter(guest); }
+  void forget(Guest& guest) { host.forget(guest); }
+  void unmap(Guest& guest, PhysAddr first, u64 bytes) {
+    host.unmap(guest, first, bytes);
+    host.forget(guest);
+  }
+  HostStage host;
+  BothWorlds stage;
+};
+
+class Agile final : public ShadowModel<World, BothBelow> {
  public:
   explicit Agile(const ModelParts& parts)
-      : memory_(parts.memory),
-        accesses_(parts.counts),
-        commons_(parts.commons),
-        host_(parts.settings.section("nested"), parts.memory, parts.caches, parts.seed + 2, parts.commons),
-        below_(host_),
-        linear_(below_, parts.memory, parts.caches, parts.settings.section("pwc"), parts.seed + 1),
-        tlb_(linear_, parts) {
+      : ShadowModel(parts), accesses_(parts.counts), host_(below_.host), both_(below_.stage) {
     sim::Section section = parts.settings.section("agile");
     section.field("writes", policy_.writes, {1, 1'000'000, "stores"},
-                  "stores to a table within an interval after which the "
-                  "hardware walks the guest's own");
+                  "stores to a table within an interval after which the hardware walks the guest's own");
     section.field("interval", policy_.interval, {1, u64{1} << 60, "accesses"},
                   "after which tables that have not changed are shadowed again");
-    section.field("vpid", vpids_.enabled,
-                  "TLB entries are tagged with the virtual machine; false: "
-                  "every exit flushes");
+    section.field("vpid", vpids_.enabled, "TLB entries are tagged with the virtual machine; false: every exit flushes");
     options_.roots = 8;
     options_.declare_sizes(section);
     options_.variant = Options::Variant::strict;
     options_.flood = 0;
-    const auto make = [] { return std::make_shared<Worlds>(); };
-    worlds_ = commons_ ? commons_->shared<Worlds>(make) : make();
-    if (commons_) commons_->join(*this);
-  }
-  ~Agile() override {
-    if (commons_) commons_->leave(*this);
   }
 
   void set_paging(const PagingState& state, Bill& bill) override;
   Result<Translation> translate(LinearAddr address, Access access, Bill& bill) override;
   void invalidate(const Invalidation& what, Bill& bill) override { tlb_.invalidate(what, bill); }
-  Result<Translation> physical(PhysAddr address, Bill& bill) override;
   Result<Translation> probe(LinearAddr address, Access access) const override;
   void declare(sim::Stats& stats) override;
-  bool translates_unpaged() const override { return true; }
-  bool needs_guest() const override { return true; }
-  bool shares_machines() const override { return true; }
-  void enter(Guest& guest, unsigned vcpu, Bill& bill) override;
   void left(Guest& guest, Bill& bill) override;
-  void forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) override;
 
  private:
-  struct Worlds {
-    std::map<unsigned, std::unique_ptr<World>> by_number;  ///< Guest::number
-  };
-  bool flush_remotely(Guest& guest, Bill& bill) override;
-  /// The processor that this core runs is at work in what its machine's processors share.
-  ShadowSpace& work() {
-    now_->turn_to(*mine_, counts_, host_, policy_);
-    return now_->space;
-  }
-  void leave(Exit why, Bill& bill);
-  void finish(Exit why, Bill& bill);
+  void turn(World& world, ShadowSpace::Registers& processor) override { world.turn_to(processor, counts_, host_, policy_); }
+  void go_on(Exit why, Bill& bill);
   void end_interval(Exit why, Bill& bill);
   bool is_guests(const Result<Translation>& t) const;
   Result<Translation> serve(u64 linear, Access access, Fault fault, Bill& bill);
   void map_host(const Fault& fault, Bill& bill);
-  template <class Value>
-  u64 sum(Value&& value) const;
 
-  MachineMemory& memory_;
   const tlb::AccessCounts& accesses_;
-  Commons* commons_;
-  HostStage host_;
-  BothWorlds below_;
-  LinearStage linear_;
-  TlbFront tlb_;
-  Options options_;
-  Counts counts_;
+  HostStage& host_;
+  BothWorlds& both_;
   Policy policy_;
-  Vpids vpids_{tlb_};
-  std::shared_ptr<Worlds> worlds_;
-  World* now_ = nullptr;
-  ShadowSpace::Registers* mine_ = nullptr;  ///< of the processor that the core runs
   u64 interval_began_ = 0;
 };
 
 // ---- exits ----------------------------------------------------------------------------------------------------------
 
-void Agile::leave(Exit why, Bill& bill) {
-  now_->space.guest().exit(why, bill);
-  vpids_.left();
-}
-
-/// Before the guest runs on: what was worked is paid, what must not stay cached
-/// goes.
-void Agile::finish(Exit why, Bill& bill) {
-  ShadowSpace& space = now_->space;
-  Cycles flushes = 0;
-  // A processor elsewhere whose root went loads another, and that may be a reason to flush again.
-  for (auto due = space.take_flush(); due.here || due.elsewhere; due = space.take_flush()) {
-    if (due.here) {
-      vpids_.forget(space.guest());
-      flushes += options_.flush;
-      ++counts_.flushes;
-    }
-    if (due.elsewhere && commons_) commons_->flush_others(*this, space.guest(), bill);
-  }
-  work();
-  space.guest().work(why, space.take_work() + flushes, bill);
-  tlb_.set_paging(space.hardware());  // the root may be another
-}
-
-bool Agile::flush_remotely(Guest& guest, Bill& bill) {
-  if (!vpids_.knows(guest)) return false;
-  host_.forget(guest);
-  vpids_.forget(guest);
-  if (now_ && &now_->space.guest() == &guest && mine_->entered) {
-    work().restore_root(bill);
-    tlb_.set_paging(mine_->hardware);
-  }
-  return true;
+/// After an exit the root may be another.
+void Agile::go_on(Exit why, Bill& bill) {
+  finish(why, bill);
+  tlb_.set_paging(now_->space.hardware());
 }
 
 void Agile::end_interval(Exit why, Bill& bill) {
@@ -274,38 +212,12 @@ void Agile::end_interval(Exit why, Bill& bill) {
   now_->space.guest().work(why, looked_at * 512 * options_.sync, bill);
 }
 
-void Agile::enter(Guest& guest, unsigned vcpu, Bill&) {
-  std::unique_ptr<World>& w = worlds_->by_number[guest.number()];
-  if (!w || &w->space.guest() != &guest) w = std::make_unique<World>(guest, memory_, options_, this);
-  vpids_.enter(guest, vcpu);
-  host_.enter(guest);
-  now_ = w.get();
-  mine_ = &now_->space.registers(vcpu);
-}
-
 void Agile::left(Guest& guest, Bill& bill) {
   vpids_.left();
   if (!now_ || !mine_->entered) return;
   work();
   end_interval(Exit::interrupt, bill);
-  finish(Exit::interrupt, bill);
-}
-
-void Agile::forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) {
-  const auto it = worlds_->by_number.find(guest.number());
-  if (it == worlds_->by_number.end()) return;
-  const bool here = it->second.get() == now_;
-  ShadowSpace& space = it->second->space;
-  it->second->turn_to(here ? *mine_ : space.any_registers(), counts_, host_, policy_);
-  host_.unmap(guest, first, bytes);
-  host_.forget(guest);
-  space.forget(first, bytes, bill);
-  bill.charge(Cause::vmm, space.take_work() + options_.flush);
-  space.take_flush();
-  ++counts_.flushes;
-  vpids_.forget(guest);
-  if (commons_) commons_->flush_others(*this, guest, bill);
-  if (here && mine_->entered) tlb_.set_paging(mine_->hardware);
+  go_on(Exit::interrupt, bill);
 }
 
 // ---- accesses -------------------------------------------------------------------------------------------------------
@@ -319,21 +231,20 @@ void Agile::set_paging(const PagingState& state, Bill& bill) {
   if (mine_->entered && leaves(space.paging(), state) && !hardware_alone) leave(Exit::cr_access, bill);
   mine_->entered = state.cr0 != 0;
   space.set_paging(state, bill);
-  finish(Exit::cr_access, bill);
+  go_on(Exit::cr_access, bill);
 }
 
-/// Whether the translation stands, or the fault is the guest's without the
-/// hypervisor's being asked.
+/// Whether the translation stands, or the fault is the guest's without the hypervisor's being asked.
 bool Agile::is_guests(const Result<Translation>& t) const {
   if (t) return true;
   const Fault::Kind kind = t.fault().kind;
-  if (kind == Fault::Kind::page_fault) return below_.in_guest();
+  if (kind == Fault::Kind::page_fault) return both_.in_guest();
   return kind != Fault::Kind::violation && kind != Fault::Kind::misconfigured;
 }
 
 Result<Translation> Agile::translate(LinearAddr address, Access access, Bill& bill) {
   work().settle(address.value);
-  below_.begin();
+  both_.begin();
   Result<Translation> t = tlb_.translate(address, access, bill);
   if (is_guests(t)) return t;
   const bool wide = linear_.mode() == PagingMode::four_level || linear_.mode() == PagingMode::five_level;
@@ -352,28 +263,18 @@ Result<Translation> Agile::serve(u64 linear, Access access, Fault fault, Bill& b
     leave(why, bill);
     if (maps_host) map_host(fault, bill);
     end_interval(why, bill);
-    finish(why, bill);
+    go_on(why, bill);
     if (served.kind == Served::Kind::faulted) return served.fault;
-    if (served.kind != Served::Kind::mapped) {
-      Translation t;
-      t.address = MachineAddr(served.address);
-      t.tlb_hit = false;
-      t.device = served.kind == Served::Kind::device;
-      t.stores_lost = served.lost;
-      return t;
-    }
-    below_.begin();
+    if (served.kind != Served::Kind::mapped) return untagged(served);
+    both_.begin();
     const Result<Translation> t = tlb_.retranslate(LinearAddr(linear), access, bill);
     if (is_guests(t)) return t;
     fault = t.fault();
   }
-  throw std::logic_error(
-      "agile paging: an access is refused however often the "
-      "hypervisor serves it");
+  throw std::logic_error("agile paging: an access is refused however often the hypervisor serves it");
 }
 
-/// What the second dimension lacked, for a table of the guest's or for its
-/// data.
+/// What the second dimension lacked, for a table of the guest's or for its data.
 void Agile::map_host(const Fault& fault, Bill& bill) {
   ShadowSpace& space = now_->space;
   const PhysAddr at(fault.address);
@@ -393,63 +294,34 @@ void Agile::map_host(const Fault& fault, Bill& bill) {
   work();
 }
 
-Result<Translation> Agile::physical(PhysAddr address, Bill& bill) {
-  Translation t;
-  const Backing b = now_ ? now_->space.guest().back(address, false, bill) : Backing{};
-  t.device = b.kind == Backing::Kind::device;
-  t.address = t.device ? MachineAddr(address.value) : b.address;
-  return t;
-}
-
 Result<Translation> Agile::probe(LinearAddr address, Access access) const {
   // By the guest's tables alone: what a debugger is told does not hang on marks.
-  const ShadowSpace& space = now_->space;
   const unsigned width = linear_.mode() == PagingMode::five_level ? 57 : linear_.mode() == PagingMode::four_level ? 48 : 32;
   const u64 at = width == 32 ? static_cast<u32>(address.value) : address.value;
   if (width > 32 && !is_canonical(at, width)) return Fault{Fault::Kind::non_canonical, 0, at};
-  const Result<Leaf> leaf = look_through(mine_->state, at, access, space.guest(), memory_);
-  if (!leaf) return leaf.fault();
-  const Backing b = space.guest().look(PhysAddr(leaf->address));
-  if (b.kind == Backing::Kind::device) return Fault{Fault::Kind::violation, 0, leaf->address};
-  Translation found;
-  found.address = b.address;
-  found.tlb_hit = false;
-  return found;
+  return look(at, access);
 }
 
 // ---- statistics -----------------------------------------------------------------------------------------------------
 
-template <class Value>
-u64 Agile::sum(Value&& value) const {
-  u64 total = 0;
-  for (const auto& [number, w] : worlds_->by_number)
-    if (w->home == this) total += value(*w);
-  return total;
-}
-
 void Agile::declare(sim::Stats& stats) {
   tlb_.declare(stats);
   host_.declare(stats);
-  const auto pages = [this] { return sum([](const World& w) { return w.space.pages(); }); };
-  stats.counter("shadow.pages", pages, "pages", "shadow pages that exist");
-  stats.counter(
-      "shadow.table_bytes", [pages] { return pages() * kPageBytes; }, "bytes", "machine memory of shadow tables");
+  declare_tables(stats);
   counts_.declare(stats);
   stats.counter(
       "agile.tables", [this] { return sum([](const World& w) { return w.nested(); }); }, "tables",
-      "tables of guests that hardware walks at present, without those below "
-      "them");
+      "tables of guests that hardware walks at present, without those below them");
   stats.counter("agile.to_nested", policy_.to_nested, "tables", "tables handed to the hardware");
   stats.counter("agile.to_shadow", policy_.to_shadow, "tables", "tables that came back into the shadow");
   stats.counter("agile.intervals", policy_.intervals, "intervals", "after which the tables were reviewed");
   stats.counter(
-      "agile.nested_walks", [this] { return below_.nested_walks(); }, "walks",
+      "agile.nested_walks", [this] { return both_.nested_walks(); }, "walks",
       "walks that came to a table of the guest's own");
 }
 
 const RegisterModel registered("agile",
-                               "agile paging: shadow tables above, the guest's "
-                               "own in two dimensions where it writes often",
+                               "agile paging: shadow tables above, the guest's own in two dimensions where it writes often",
                                [](const ModelParts& parts) { return std::make_unique<Agile>(parts); });
 
 }  // namespace

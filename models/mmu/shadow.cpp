@@ -5,130 +5,50 @@
 //
 // Left out: stores of devices to tables in use. Hardware and hypervisor never disagree about MAXPHYADDR: the guest's is
 // enforced by the hypervisor's walk.
-#include <map>
-
-#include "mmu/commons.h"
-#include "mmu/model.h"
-#include "mmu/stage.h"
-#include "mmu/tlb_front.h"
-#include "mmu/vpids.h"
-#include "models/mmu/shadow_space.h"
+#include "models/mmu/shadow_model.h"
 
 namespace nestwalk::models {
 namespace {
 
 using namespace shadow;
 
-class Shadow final : public MmuModel, private Commons::Member {
+struct Machine {
+  Machine(Guest& guest, MachineMemory& memory, const Options& options, const void* first)
+      : space(guest, memory, options), home(first) {}
+  ShadowSpace space;
+  const void* const home;
+};
+
+/// The shadow leads to machine addresses, of which there is nothing to know.
+struct Bare {
+  explicit Bare(const ModelParts&) {}
+  void enter(Guest&) {}
+  void forget(Guest&) {}
+  void unmap(Guest&, PhysAddr, u64) {}
+  MachineStage stage;
+};
+
+class Shadow final : public ShadowModel<Machine, Bare> {
  public:
-  explicit Shadow(const ModelParts& parts)
-      : memory_(parts.memory),
-        commons_(parts.commons),
-        linear_(machine_, parts.memory, parts.caches, parts.settings.section("pwc"), parts.seed + 1),
-        tlb_(linear_, parts) {
+  explicit Shadow(const ModelParts& parts) : ShadowModel(parts) {
     sim::Section section = parts.settings.section("shadow");
     options_.declare(section);
     section.field("vpid", vpids_.enabled, "TLB entries are tagged with the virtual machine; false: every exit flushes");
-    const auto make = [] { return std::make_shared<Machines>(); };
-    machines_ = commons_ ? commons_->shared<Machines>(make) : make();
-    if (commons_) commons_->join(*this);
-  }
-  ~Shadow() override {
-    if (commons_) commons_->leave(*this);
   }
 
   void set_paging(const PagingState& state, Bill& bill) override;
   Result<Translation> translate(LinearAddr address, Access access, Bill& bill) override;
   void invalidate(const Invalidation& what, Bill& bill) override;
-  Result<Translation> physical(PhysAddr address, Bill& bill) override;
   Result<Translation> probe(LinearAddr address, Access access) const override;
   void declare(sim::Stats& stats) override;
-
-  bool translates_unpaged() const override { return true; }
-  bool needs_guest() const override { return true; }
-  bool shares_machines() const override { return true; }
-  void enter(Guest& guest, unsigned vcpu, Bill& bill) override;
   void left(Guest&, Bill&) override { vpids_.left(); }
-  void forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) override;
 
  private:
-  struct Machine {
-    Machine(Guest& guest, MachineMemory& memory, const Options& options, const Shadow* first)
-        : space(guest, memory, options), home(first) {}
-    ShadowSpace space;
-    const Shadow* home;  ///< the model of the core that it was on first, which reports how large its tables are
-  };
-  struct Machines {
-    std::map<unsigned, std::unique_ptr<Machine>> by_number;  ///< Guest::number
-  };
-  bool flush_remotely(Guest& guest, Bill& bill) override;
-  /// The processor that this core runs is at work in what its machine's processors share.
-  ShadowSpace& work() {
-    now_->space.turn_to(*mine_, counts_);
-    return now_->space;
-  }
-  void leave(Exit why, Bill& bill);
-  void finish(Exit why, Bill& bill);
+  void turn(Machine& machine, ShadowSpace::Registers& processor) override { machine.space.turn_to(processor, counts_); }
   Result<Translation> serve(u64 linear, Access access, Fault fault, Bill& bill);
-  static Translation untagged(const Served& served);
-  template <class Value>
-  u64 sum(Value&& value) const;
 
-  MachineMemory& memory_;
-  Commons* commons_;
-  MachineStage machine_;
-  LinearStage linear_;
-  TlbFront tlb_;
-  Options options_;
-  Counts counts_;
-  Vpids vpids_{tlb_};
-  std::shared_ptr<Machines> machines_;
-  Machine* now_ = nullptr;
-  ShadowSpace::Registers* mine_ = nullptr;  ///< of the processor that the core runs
-  bool cr_exit_open_ = false;               ///< the flush of a MOV to CR may follow
+  bool cr_exit_open_ = false;  ///< the flush of a MOV to CR may follow
 };
-
-// ---- exits ----------------------------------------------------------------------------------------------------------
-
-void Shadow::leave(Exit why, Bill& bill) {
-  now_->space.guest().exit(why, bill);
-  vpids_.left();
-}
-
-/// Before the guest runs on: what was worked is paid, what must not stay cached goes.
-void Shadow::finish(Exit why, Bill& bill) {
-  ShadowSpace& space = now_->space;
-  Cycles flushes = 0;
-  // A processor elsewhere whose root went loads another, and that may be a reason to flush again.
-  for (auto due = space.take_flush(); due.here || due.elsewhere; due = space.take_flush()) {
-    if (due.here) {
-      vpids_.forget(space.guest());
-      flushes += options_.flush;
-      ++counts_.flushes;
-    }
-    if (due.elsewhere && commons_) commons_->flush_others(*this, space.guest(), bill);
-  }
-  work();
-  space.guest().work(why, space.take_work() + flushes, bill);
-}
-
-bool Shadow::flush_remotely(Guest& guest, Bill& bill) {
-  if (!vpids_.knows(guest)) return false;
-  vpids_.forget(guest);
-  if (now_ && &now_->space.guest() == &guest && mine_->entered) {
-    work().restore_root(bill);
-    tlb_.set_paging(mine_->hardware);
-  }
-  return true;
-}
-
-void Shadow::enter(Guest& guest, unsigned vcpu, Bill&) {
-  std::unique_ptr<Machine>& m = machines_->by_number[guest.number()];
-  if (!m || &m->space.guest() != &guest) m = std::make_unique<Machine>(guest, memory_, options_, this);
-  vpids_.enter(guest, vcpu);
-  now_ = m.get();
-  mine_ = &now_->space.registers(vcpu);
-}
 
 // ---- registers ------------------------------------------------------------------------------------------------------
 
@@ -181,70 +101,19 @@ Result<Translation> Shadow::serve(u64 linear, Access access, Fault fault, Bill& 
   throw std::logic_error("shadow paging: a filled entry does not serve the access it was filled for");
 }
 
-Translation Shadow::untagged(const Served& served) {
-  Translation t;
-  t.address = MachineAddr(served.address);
-  t.tlb_hit = false;
-  t.device = served.kind == Served::Kind::device;
-  t.stores_lost = served.lost;
-  return t;
-}
-
-Result<Translation> Shadow::physical(PhysAddr address, Bill& bill) {
-  Translation t;
-  const Backing b = now_ ? now_->space.guest().back(address, false, bill) : Backing{};
-  t.device = b.kind == Backing::Kind::device;
-  t.address = t.device ? MachineAddr(address.value) : b.address;
-  return t;
-}
-
 Result<Translation> Shadow::probe(LinearAddr address, Access access) const {
   Result<Translation> t = tlb_.probe(address, access);
   if (t || t.fault().kind != Fault::Kind::page_fault) return t;
-  const ShadowSpace& space = now_->space;
-  const Result<Leaf> leaf = look_through(mine_->state, t.fault().address, access, space.guest(), memory_);
-  if (!leaf) return leaf.fault();
-  const Backing b = space.guest().look(PhysAddr(leaf->address));
-  if (b.kind == Backing::Kind::device) return Fault{Fault::Kind::violation, 0, leaf->address};
-  Translation found;
-  found.address = b.address;
-  found.tlb_hit = false;
-  return found;
-}
-
-void Shadow::forget(Guest& guest, PhysAddr first, u64 bytes, Bill& bill) {
-  const auto it = machines_->by_number.find(guest.number());
-  if (it == machines_->by_number.end()) return;
-  const bool here = it->second.get() == now_;
-  ShadowSpace& space = it->second->space;
-  space.turn_to(here ? *mine_ : space.any_registers(), counts_);
-  space.forget(first, bytes, bill);
-  bill.charge(Cause::vmm, space.take_work() + options_.flush);
-  space.take_flush();
-  ++counts_.flushes;
-  vpids_.forget(guest);
-  if (commons_) commons_->flush_others(*this, guest, bill);
-  if (here && mine_->entered) tlb_.set_paging(mine_->hardware);
+  return look(t.fault().address, access);
 }
 
 // ---- statistics -----------------------------------------------------------------------------------------------------
 
-template <class Value>
-u64 Shadow::sum(Value&& value) const {
-  u64 total = 0;
-  for (const auto& [number, m] : machines_->by_number)
-    if (m->home == this) total += value(m->space);
-  return total;
-}
-
 void Shadow::declare(sim::Stats& stats) {
   tlb_.declare(stats);
-  const auto pages = [this] { return sum([](const ShadowSpace& s) { return s.pages(); }); };
-  stats.counter("shadow.pages", pages, "pages", "shadow pages that exist");
+  declare_tables(stats);
   stats.counter(
-      "shadow.table_bytes", [pages] { return pages() * kPageBytes; }, "bytes", "machine memory of shadow tables");
-  stats.counter(
-      "shadow.unsynced", [this] { return sum([](const ShadowSpace& s) { return s.unsynced(); }); }, "pages",
+      "shadow.unsynced", [this] { return sum([](const Machine& m) { return m.space.unsynced(); }); }, "pages",
       "shadow pages whose guest's tables may be written without a trap");
   counts_.declare(stats);
 }

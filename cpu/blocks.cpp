@@ -102,11 +102,11 @@ Block* Blocks::keep(Cpu& cpu, Block::Owner block, const Place& at) {
 
 Block* Blocks::get(Cpu& cpu, const Place& at) {
   Block*& slot = table_[slot_of(at.rip)];
+  if (is_crossing(*slot, at)) return nullptr;
   if (const auto page = pages_.find(page_of(at.host)); page != pages_.end())
     for (const auto& b : page->second) {
-      if (b->rip != at.rip) continue;
-      if (b->key == at.key) return slot = b.get();
-      if (b->key == (at.key | Block::kCrossing)) return nullptr;  // no need to decode it again to know
+      if (b->rip == at.rip && b->key == at.key) return slot = b.get();
+      if (is_crossing(*b, at)) return nullptr;  // no need to decode it again to know
     }
   if (memory_.bytes() > memory_limit) forget_all(cpu);
   auto b = build(cpu, at, kMaxInsns);
@@ -114,10 +114,12 @@ Block* Blocks::get(Cpu& cpu, const Place& at) {
 }
 
 Block* Blocks::crossing(Cpu& cpu, const Place& at, const u8* second) {
+  Block*& slot = table_[slot_of(at.rip)];
+  if (is_crossing(*slot, at) && slot->second == second) return slot;
   if (const auto page = pages_.find(page_of(at.host)); page != pages_.end())
     for (const auto& b : page->second)
-      if (b->rip == at.rip && b->key == (at.key | Block::kCrossing) && b->second == second) return b.get();
-  return keep(cpu, build_crossing(cpu, at, second), at);
+      if (is_crossing(*b, at) && b->second == second) return slot = b.get();
+  return slot = keep(cpu, build_crossing(cpu, at, second), at);
 }
 
 Block* Blocks::capped(Cpu& cpu, const Place& at, unsigned limit) {

@@ -76,6 +76,9 @@ class Blocks {
  private:
   using Page = std::vector<Block::Owner>;
 
+  static bool is_crossing(const Block& b, const Place& at) {
+    return b.rip == at.rip && b.key == (at.key | Block::kCrossing);
+  }
   static unsigned slot_of(u64 rip) { return static_cast<unsigned>((rip ^ (rip >> 15)) & (kSlots - 1)); }
   /// Whether this processor has marked the page as holding code of its.
   bool knows(u64 page) const { return pages_.contains(page) || tails_.contains(page); }

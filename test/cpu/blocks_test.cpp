@@ -1,4 +1,5 @@
 // Decoded blocks are found by where their bytes are, and die when these change (SDM vol. 3, 8.1.3, 20.1.1).
+#include "cpu/blocks.h"
 #include "test/cpu/bench.h"
 
 namespace nestwalk::bench {
@@ -27,6 +28,35 @@ TEST_CASE("a store into the running block is seen in a segment that begins withi
   b.cpu->run(b.clock.instructions + 3);
   CHECK(b.cpu->s.gpr[RAX] == 0);
   CHECK(b.cpu->s.gpr[RBX] == 1);
+}
+
+TEST_CASE("an instruction across a page end is decoded once, and again when its bytes change", "[blocks]") {
+  Bench b;
+  const u8 text[] = {0x40, 0x05, 0x02, 0x00, 0xeb, 0xfa};  // inc ax; add ax, 2, from the page's last byte on; jmp back
+  b.memory.write(MachineAddr(0x10ffe), text);
+  b.cpu->far_jump(0x1000, 0xffe, 2);
+  const auto rounds = [&](unsigned n) {
+    const u64 ax = b.cpu->s.gpr[RAX], built = b.cpu->blocks().built();
+    b.cpu->run(b.clock.instructions + 3 * n);
+    struct Ran {
+      u64 added, built;
+    };
+    return Ran{b.cpu->s.gpr[RAX] - ax, b.cpu->blocks().built() - built};
+  };
+  rounds(2);
+  for (unsigned n = 0; n < 3; ++n) {
+    const auto known = rounds(10);
+    CHECK(known.added == 30);
+    CHECK(known.built == 0);
+  }
+  REQUIRE(b.cpu->port.store(LinearAddr(0x11000), u8{9}));
+  const auto second = rounds(10);
+  CHECK(second.added == 100);
+  CHECK(second.built > 0);
+  REQUIRE(b.cpu->port.store(LinearAddr(0x10ffe), u8{0x90}));  // nop, before it on the first page
+  const auto first = rounds(10);
+  CHECK(first.added == 90);
+  CHECK(first.built > 0);
 }
 
 }  // namespace nestwalk::bench

@@ -49,6 +49,8 @@ constexpr PolicyLine kPolicy[] = {
     {"identity", "CPUID", kEveryRung | kImage, 0, kEverything},
     {"hint-nop", "CLDEMOTE", kEveryRung, 0, kEverything},
     // ---- not the same by nature
+    {"harness-page", "*", kEveryRung | kImage, 0, kAnything, When::own_page},
+    {"identity", "LSL", kHost, 0, kDestination, When::cpu_number},
     {"time", "RDTSC RDTSCP", kEveryRung | kImage, 0, kRax | kRcx | kRdx},
     {"random", "RDRAND RDSEED", kEveryRung | kImage, 0, kDestination},
     {"identity", "RDPID", kEveryRung | kImage, 0, kDestination},
@@ -68,6 +70,7 @@ constexpr PolicyLine kPolicy[] = {
     {"masked-bytes", kMasked, kEveryRung, 0, kAddress, When::fault},
     {"split-store", "FBSTP FSTP", kHost, 0, kMemoryPart, When::fault},
     {"string-counters", kStrings, kEveryRung, 0, kHighCounters, When::fault},
+    {"string-counters", kStrings, kPeers, 0, kHighCounters, When::no_count},
     {"mmx-fault", "MOVNTQ MASKMOVQ MOVD MOVQ", kHost, 0, kX87Part, When::fault},
     // ---- alignment checks
     {"alignment-images", kImages, kEveryRung, 0, kAlignment},
@@ -143,6 +146,7 @@ constexpr PolicyLine kPolicy[] = {
     {"qemu-hints", "NOP TEST", kQemu, 0, kEverything},
     {"qemu-gathers", kGathers, kQemu, 0, kEverything},
     {"qemu-wide-reads", "*", kTcg, 0, kTheirFault},
+    {"qemu-wide-reads", kMasked, kTcg, 0, kRefused},
     {"split-store", "*", kQemu, 0, kMemoryPart | kX87Part, When::fault},
     {"qemu-denormals", "VCVTPS2PH", kQemu, 0, kMemoryPart, When::denormals},
     {"qemu-adx", "ADCX ADOX BLSI", kTcg, 0, kEverything},
@@ -208,12 +212,6 @@ const Index& index() {
   return i;
 }
 
-const Cpuid& every_cpuid() {
-  static sim::Settings settings = every_feature([](Feature) { return false; });
-  static const Cpuid cpuid(settings, 1'000'000'000);
-  return cpuid;
-}
-
 bool has_wide_memory(const Insn& i) {
   for (unsigned n = 0; n < 4; ++n)
     if (i.kind[n] == Operand::mem && i.size[n] == 16) return true;
@@ -243,6 +241,12 @@ bool has_x87(const Case& c, const Outcome& ours) {
   return c.before.tags || c.before.fsw || ours.after.tags || ours.after.fsw != c.before.fsw;
 }
 
+/// The operands' addresses have 32 bits in 64-bit mode.
+bool has_narrow_addresses(const Case& c) {
+  const auto end = std::find_if(c.code.begin(), c.code.begin() + c.length, [](u8 b) { return !is_prefix(b, true); });
+  return c.mode == Mode::k64 && std::find(c.code.begin(), end, 0x67) != end;
+}
+
 bool is_about(const PolicyLine& l, const Case& c, const Outcome& ours) {
   Insn i;
   const auto decode = [&] {
@@ -263,6 +267,12 @@ bool is_about(const PolicyLine& l, const Case& c, const Outcome& ours) {
              std::find(c.code.begin(), c.code.begin() + c.length, 0xf0) != c.code.begin() + c.length;
     case When::loose_x87: return has_x87(c, ours) && !is_plain_x87(c, ours);
     case When::rep_fault: return ours.vector == ex::pf;
+    case When::no_count: return has_narrow_addresses(c) && !static_cast<u32>(c.before.gpr[RCX]);
+    case When::cpu_number:
+      return std::any_of(ours.after.gpr.begin(), ours.after.gpr.end(), [](u64 v) { return u16(v) == kNumberLimit; });
+    case When::own_page:
+      return (ours.after.rip - kLeave < 0x1000 && ours.after.rip != kLeave) ||
+             (ours.vector == ex::pf && ours.address - kLeave < 0x1000);
     case When::no_trap:
       if (ours.vector == ex::ac || ours.vector == ex::xm || ours.vector == ex::mf) return true;
       return (ours.vector == ex::gp || ours.vector == ex::ss) && decode() && !i.has(Insn::kVex) && has_wide_memory(i);

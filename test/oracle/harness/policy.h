@@ -70,6 +70,9 @@ enum class When : u8 {
   denormals,   ///< MXCSR.DAZ or FTZ is set
   loose_x87,   ///< an x87 exception is unmasked, a register is empty, or an operand or result is invalid
   rep_fault,   ///< a repeated string instruction faults
+  no_count,    ///< a repeated string instruction with 32-bit addresses in 64-bit mode and ECX = 0
+  cpu_number,  ///< our result is the limit of Linux's descriptor that tells of the processor's number
+  own_page,    ///< the page that snippets leave to is read, or entered elsewhere than at its beginning
 };
 
 struct PolicyLine {

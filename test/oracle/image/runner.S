@@ -383,9 +383,9 @@ current: .quad 0
 number: .quad 0
 ticks: .quad 0
 
-# As in our_side.cpp: the descriptors of Linux; the TSS at 40H.
+# As in our_side.cpp: the descriptors of Linux; the TSS at 40H; the processor's number.
 gdt: .quad 0, 0x00cf9b000000ffff, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff
-.quad 0x00affb000000ffff, 0, 0x0000890000000067, 0, 0, 0, 0, 0, 0, 0
+.quad 0x00affb000000ffff, 0, 0x0000890000000067, 0, 0, 0, 0, 0, 0, 0x0040f50000005a5a
 gdt_end:
 .balign 4
 boot_gdtr: .word gdt_end - gdt - 1

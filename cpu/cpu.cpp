@@ -114,7 +114,7 @@ void Cpu::set_rflags(u64 value) {
   s.flags.unpack(value);
   s.rflags = (value & ~fl::arithmetic & 0x3fffff) | fl::fixed;
   if ((before ^ s.rflags) & (fl::ac | fl::vm)) update_mode();
-  if (s.rflags & (fl::tf | fl::if_)) request_attention();
+  if ((s.rflags & (fl::tf | fl::if_)) || has_virtual_interrupt()) request_attention();
 }
 
 // ---- faults ----------------------------------------------------------------------------------------------------------

@@ -88,6 +88,7 @@ constexpr Policy kPolicies[] = {
     {"time", "RDTSC, RDTSCP", "-", "the modelled clock", "time is not the same on both sides", ""},
     {"random", "RDRAND, RDSEED", "-", "a seeded generator", "random numbers", ""},
     {"table-places", "SGDT, SIDT in images", "-", "as the manual", "an image has its tables at addresses of its own", ""},
+    {"no-counters", "RDPMC", "-", "there are no performance counters: #GP", "Bochs has some that read 0, QEMU raises #UD", ""},
     {"harness-page", "all", "-", "as the manual", "what reads the page that snippets leave to, or enters it in its middle, sees the harness and not the processor", ""},
     // ---- other emulators, against the manual
     {"pause-rex", "F3 90 with REX.B", "PAUSE or XCHG with R8", "PAUSE", "measured on Intel cores; QEMU and Bochs exchange", kOnHost},
@@ -139,10 +140,12 @@ constexpr Policy kPolicies[] = {
     {"qemu-ist", "interrupts by IST at the same level", "-", "SS stays (SDM vol. 2, INT)", "QEMU makes it null", ""},
     {"qemu-syscall", "SYSCALL", "-", "only what IA32_FMASK says is cleared", "QEMU 7.2 clears the arithmetic flags", ""},
     {"qemu-exchange8", "CMPXCHG8B behind an instruction that sets flags", "-", "changes ZF alone", "QEMU 7.2 has stale flags", ""},
-    {"qemu-debug", "single-step, breakpoints, DR6, DR7", "-", "as the manual", "QEMU traps twice or not at all, knows no shadow behind MOV SS, keeps reserved bits and hangs at times: such system cases are not run", ""},
+    {"qemu-debug", "single-step, breakpoints, DR6, DR7", "-", "as the manual", "QEMU traps twice or not at all, knows no shadow behind MOV SS and no general detection, keeps reserved bits and hangs at times: such system cases are not run", ""},
+    {"qemu-monitor", "MONITOR", "-", "reads the operand as far as paging is concerned (SDM vol. 2, MONITOR)", "QEMU does not look at it", ""},
+    {"qemu-features", "CR4.VME, PVI and PCIDE, INVPCID", "-", "as the manual", "QEMU 7.2 does not have them: such system cases are not run", ""},
     {"qemu-popa", "POPA that faults", "-", "no register is loaded", "QEMU has loaded those before the fault", ""},
     {"open-bus", "IN, INS from a port that no device has, reads where no memory is", "-", "all ones", "QEMU returns zeros", ""},
-    {"bochs-debug", "debug exceptions", "-", "RF is set between the elements of a string and clear behind a trap (SDM vol. 3, 17.3.1.1)", "Bochs has it the other way round, and adds the next instruction's breakpoint to DR6", ""},
+    {"bochs-debug", "debug exceptions", "-", "RF is set between the elements of a string and by general detection, and clear behind a trap (SDM vol. 3, 17.3.1.1)", "Bochs has it the other way round, and adds the next instruction's breakpoint to DR6", ""},
     {"bochs-checks", "IRETQ; interrupts in IA-32e mode", "-", "a null SS must have the RPL of the new level, an absent one is #SS; a target is checked before anything is pushed (SDM vol. 2, IRET, INT)", "Bochs does not look; it pushes first", ""},
     {"bochs-adx", "ADOX", "-", "as the host", "Bochs 2.7 computes OF of the sum", ""},
     // clang-format on

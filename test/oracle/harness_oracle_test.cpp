@@ -147,7 +147,7 @@ TEST_CASE("a system case is the same whenever its number is drawn, and worlds an
     families.insert(a.family);
     worlds.insert(a.world);
   }
-  CHECK(families.size() == 16);
+  CHECK(families.size() == 18);
   CHECK(worlds.size() == kWorlds);
 }
 

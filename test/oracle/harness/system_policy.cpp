@@ -104,6 +104,12 @@ constexpr SystemLine kLines[] = {
        return is_family(e, {"debug"}) &&
               ((names(e, "rep stosb") && lacks_resume(d)) || (d.name == "dr6" && (d.ours ^ d.theirs) < 16));
      }},
+    {"bochs-debug", kBochs, "RF in the frame of general detection",
+     [](const Ends& e, const Difference& d) { return names(e, "GD, ") && e.ours.place == ex::db && lacks_resume(d); }},
+    {"no-counters", kQemu | kBochs, "RDPMC that the level or CR4.PCE permits",
+     [](const Ends& e, const Difference&) {
+       return names(e, "rdpmc") && e.ours.place == ex::gp && (!e.drawn.cpl || (e.drawn.start.state.cr4 & mmu::cr4::pce));
+     }},
     {"bochs-debug", kBochs, "RF behind the trap of a TSS",
      [](const Ends& e, const Difference& d) {
        return is_family(e, {"tasks"}) && is_memory(d) && lacks_resume({d.name, d.theirs, d.ours});
@@ -232,7 +238,16 @@ constexpr SystemLine kLines[] = {
      }},
     {"open-bus", kQemu, "pages of PSE-36 beyond memory",
      [](const Ends& e, const Difference& d) {
-       return is_family(e, {"pages"}) && e.drawn.world == World::paged32 && same_place(e) && d.name == "rbx";
+       const bool read = d.name == "rbx" || d.name == "rflags";
+       return is_family(e, {"pages"}) && e.drawn.world == World::paged32 && same_place(e) && read;
+     }},
+    {"qemu-debug", kQemu, "general detection",
+     [](const Ends& e, const Difference&) { return names(e, "GD, ") && e.ours.place == ex::db; }},
+    {"qemu-monitor", kQemu, "A of the page that MONITOR reads",
+     [](const Ends& e, const Difference& d) { return names(e, "monitor") && accessed_or_dirty(d); }},
+    {"qemu-order", kQemu, "XSETBV without CR4.OSXSAVE above CPL 0",
+     [](const Ends& e, const Difference&) {
+       return names(e, "xsetbv") && e.drawn.cpl && e.ours.place == ex::ud && e.theirs.place == ex::gp;
      }},
     {"qemu-traps", kQemu, "#AC", [](const Ends& e, const Difference&) { return e.ours.place == ex::ac; }},
     {"qemu-popa", kQemu, "POPA",
@@ -248,7 +263,8 @@ constexpr SystemLine kLines[] = {
 std::span<const SystemLine> system_policy() { return kLines; }
 
 const char* not_run(Rung rung, const DrawnSystem& drawn) {
-  return rung == kQemu && std::string_view(drawn.family) == "debug" ? "qemu-debug" : nullptr;
+  if (rung != kQemu) return nullptr;
+  return std::string_view(drawn.family) == "debug" ? "qemu-debug" : drawn.needs ? "qemu-features" : nullptr;
 }
 
 std::vector<SystemDifference> unexplained(Rung rung, const SystemEnds& ends, std::vector<SystemDifference> all) {

@@ -84,6 +84,7 @@ void Cpu::update_mode() {
   else
     code_size_ = s.seg[CS].db ? CodeSize::k32 : CodeSize::k16;
   port.set_privilege(s.cpl == 3, s.rflags & fl::ac);
+  if (has_virtual_interrupt()) request_attention();
 }
 
 void Cpu::limit_blocks(u64 bytes) { blocks_->memory_limit = bytes; }

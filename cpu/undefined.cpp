@@ -134,7 +134,7 @@ constexpr Policy kPolicies[] = {
     {"qemu-msr", "IA32_FMASK, IA32_SYSENTER_CS", "-", "32 bits", "QEMU keeps 64 and 16", ""},
     {"qemu-virtual", "IRET with VM in the frame above level 0", "-", "VM is ignored (SDM vol. 2, IRET)", "QEMU enters virtual-8086 mode", ""},
     {"qemu-gates", "16-bit call, interrupt and trap gates", "-", "offset of 16 bits (SDM vol. 3, 6.11)", "QEMU takes 32", ""},
-    {"qemu-tasks", "task switches whose new task meets a fault; T of a TSS", "-", "the fault is the new task's, at its EIP; #DB (SDM vol. 3, 7.3)", "QEMU shows the old EIP, or the new stack, or shuts down; it knows no T", ""},
+    {"qemu-tasks", "task switches whose new task meets a fault; T of a TSS", "-", "the fault is the new task's, at its EIP; #DB (SDM vol. 3, 7.3)", "QEMU shows the old EIP, or the new stack, or shuts down; it knows no T, and reads the new task before it has saved the old one", ""},
     {"qemu-accessed", "far JMP, CALL, RET, IRET", "-", "set A of the code segment's descriptor", "QEMU does so now and then", ""},
     {"qemu-lar", "LAR, LSL in IA-32e mode", "-", "refuse 16-bit gates and system descriptors whose second half is beyond the table (SDM vol. 2, LAR)", "QEMU looks at eight bytes and knows one set of types", ""},
     {"qemu-ist", "interrupts by IST at the same level", "-", "SS stays (SDM vol. 2, INT)", "QEMU makes it null", ""},
@@ -147,6 +147,7 @@ constexpr Policy kPolicies[] = {
     {"open-bus", "IN, INS from a port that no device has, reads where no memory is", "-", "all ones", "QEMU returns zeros", ""},
     {"bochs-debug", "debug exceptions", "-", "RF is set between the elements of a string and by general detection, and clear behind a trap (SDM vol. 3, 17.3.1.1)", "Bochs has it the other way round, and adds the next instruction's breakpoint to DR6", ""},
     {"bochs-checks", "IRETQ; interrupts in IA-32e mode", "-", "a null SS must have the RPL of the new level, an absent one is #SS; a target is checked before anything is pushed (SDM vol. 2, IRET, INT)", "Bochs does not look; it pushes first", ""},
+    {"bochs-virtual", "EFLAGS.VIF and VIP under CR4.PVI in 64-bit mode", "-", "#GP at the beginning of an instruction (SDM vol. 3, 20.3.2, 20.4)", "Bochs lets the one behind IRETQ complete", ""},
     {"bochs-adx", "ADOX", "-", "as the host", "Bochs 2.7 computes OF of the sum", ""},
     // clang-format on
 };

@@ -19,7 +19,10 @@ using namespace nestwalk::oracle;
 
 namespace {
 
-void check_run(const RunOptions& options) {
+void check_rung(const char* name, u64 cases) {
+  RunOptions options;
+  options.only = name;
+  options.cases = cases;
   const RunResult result = run_rungs(options);
   std::ostringstream report;
   for (const RungResult& r : result.rungs) {
@@ -80,61 +83,21 @@ class WrongFlags final : public SystemSide {
 
 }  // namespace
 
-TEST_CASE("every instruction of the table agrees with the host's processor") {
-  RunOptions o;
-  o.only = "host";
-  o.cases = 50000;
-  check_run(o);
-}
+TEST_CASE("every instruction of the table agrees with the host's processor") { check_rung("host", 50000); }
 
-TEST_CASE("instructions of 64- and 32-bit mode agree with Unicorn") {
-  RunOptions o;
-  o.only = "unicorn";
-  o.cases = 240000;
-  check_run(o);
-}
+TEST_CASE("instructions of 64- and 32-bit mode agree with Unicorn") { check_rung("unicorn", 240000); }
 
-TEST_CASE("an image of random snippets leaves the same state on a whole machine of ours") {
-  RunOptions o;
-  o.only = "image";
-  o.cases = 120000;
-  check_run(o);
-}
+TEST_CASE("an image of random snippets leaves the same state on a whole machine of ours") { check_rung("image", 120000); }
 
-TEST_CASE("images of random snippets agree with QEMU") {
-  RunOptions o;
-  o.only = "qemu";
-  o.cases = 80000;
-  check_run(o);
-}
+TEST_CASE("images of random snippets agree with QEMU") { check_rung("qemu", 80000); }
 
-TEST_CASE("images of random snippets agree with Bochs") {
-  RunOptions o;
-  o.only = "bochs";
-  o.cases = 80000;
-  check_run(o);
-}
+TEST_CASE("images of random snippets agree with Bochs") { check_rung("bochs", 80000); }
 
-TEST_CASE("an image of whole machines leaves the same state on a machine of ours") {
-  RunOptions o;
-  o.only = "system image";
-  o.cases = 50000;
-  check_run(o);
-}
+TEST_CASE("an image of whole machines leaves the same state on a machine of ours") { check_rung("system image", 50000); }
 
-TEST_CASE("images of whole machines agree with QEMU") {
-  RunOptions o;
-  o.only = "system qemu";
-  o.cases = 25000;
-  check_run(o);
-}
+TEST_CASE("images of whole machines agree with QEMU") { check_rung("system qemu", 25000); }
 
-TEST_CASE("images of whole machines agree with Bochs") {
-  RunOptions o;
-  o.only = "system bochs";
-  o.cases = 15000;
-  check_run(o);
-}
+TEST_CASE("images of whole machines agree with Bochs") { check_rung("system bochs", 15000); }
 
 TEST_CASE("a system case is the same whenever its number is drawn, and worlds and families all come") {
   std::set<std::string> families;
@@ -191,8 +154,8 @@ TEST_CASE("a difference of system cases is made small: what is shown is what mat
     for (std::string* line : {&title, &listing, &before, &ours, &theirs, &differ}) std::getline(lines, *line);
     CHECK_FALSE(std::getline(lines, rest));
     CHECK(title.find("flags: ") != std::string::npos);
-    CHECK(listing == "  0x30000: fb sti ");         // the NOP has gone
-    CHECK(before == "  before: rflags=3002");       // and all but what permits STI
+    CHECK(listing == "  0x30000: fb sti ");    // the NOP has gone
+    CHECK(before == "  before: rflags=3002");  // and all but what permits STI
     CHECK(ours == "  nestwalk: behind its text; rflags=3202");
     CHECK(theirs == "  wrong: behind its text; rflags=3203");
     CHECK(differ == "  nestwalk/wrong: rflags 0x3202/0x3203");
@@ -221,19 +184,9 @@ TEST_CASE("records are read out of whatever an emulator prints, and broken ones 
   CHECK(o.after.gpr[cpu::RAX] == 7);
 }
 
-TEST_CASE("Zydis and Capstone agree on length and operands") {
-  RunOptions o;
-  o.only = "decoders";
-  o.cases = 200000;
-  check_run(o);
-}
+TEST_CASE("Zydis and Capstone agree on length and operands") { check_rung("decoders", 200000); }
 
-TEST_CASE("system snippets agree with a real processor under KVM, where there is one") {
-  RunOptions o;
-  o.only = "kvm";
-  o.cases = 100000;
-  check_run(o);
-}
+TEST_CASE("system snippets agree with a real processor under KVM, where there is one") { check_rung("kvm", 100000); }
 
 TEST_CASE("the processor does what the manual says of segments, gates, tasks, paging and exceptions") {
   const auto machine = make_our_system();

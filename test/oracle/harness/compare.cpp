@@ -255,8 +255,7 @@ Case shrink(const Case& c, Rung rung, const Cpuid& cpuid, const RunBoth& run) {
     const std::vector<Both> both = run(cases);
     std::vector<bool> differs;
     for (std::size_t n = 0; n < cases.size(); ++n)
-      differs.push_back(
-          !difference(cases[n], both[n].ours, both[n].theirs, ignored(cases[n], rung, both[n].ours)).empty());
+      differs.push_back(!difference(cases[n], both[n].ours, both[n].theirs, ignored(cases[n], rung, both[n].ours)).empty());
     return differs;
   };
   return Shrinker<Case>(c, how).shrink();

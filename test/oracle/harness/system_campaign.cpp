@@ -84,8 +84,8 @@ std::string SystemCampaign::show(u64 number, const DrawnSystem& drawn, const Sys
   };
   if (large_ || result_.findings.size() >= SystemResult::kShrunk) return shown(drawn, ours, theirs);
   const bool dear = ours.ended == Ended::shutdown || theirs.ended == Ended::shutdown;
-  const DrawnSystem small =
-      shrink(drawn, [&](std::span<const DrawnSystem> cases) { return still_differ(cases, dear); }, dear);
+  const DrawnSystem small = shrink(
+      drawn, [&](std::span<const DrawnSystem> cases) { return still_differ(cases, dear); }, dear);
   const DrawnSystem* const one[] = {&small};
   return shown(small, run_ours(small), run_theirs(one).front());
 }

@@ -16,7 +16,7 @@ struct SystemResult {
   std::array<SystemTally, kWorlds> by_world;
   std::map<std::string, u64> left_out;  ///< why, how many
   std::vector<std::string> findings;    ///< the first kShown, of which kShrunk are made small
-  static constexpr unsigned kShown = 40, kShrunk = 12;
+  static constexpr unsigned kShown = 40, kShrunk = 8;
   SystemTally sum() const;
 };
 

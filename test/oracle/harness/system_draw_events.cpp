@@ -30,8 +30,8 @@ void draw_gate(SystemDrawing& d, unsigned n) {
 
 /// A trap gate to the end of a case that the user may call.
 void put_gate_for_user(SystemDrawing& d, unsigned n) {
-  put_word(d.c, kIdtAt + 8 * n, gate(kCode0, static_cast<u32>(kTextAt + kSecondText), 15, static_cast<u8>(d.below(3) ? 3 : 0)),
-           8);
+  put_word(d.c, kIdtAt + 8 * n,
+           gate(kCode0, static_cast<u32>(kTextAt + kSecondText), 15, static_cast<u8>(d.below(3) ? 3 : 0)), 8);
 }
 
 }  // namespace
@@ -162,7 +162,7 @@ constexpr VirtualText kVirtualTexts[] = {
     {"iret", {0xcf}},
     {"iretd", {0x66, 0xcf}},
     {"ud2", {0x0f, 0x0b}},
-    {"in al, dx; out dx, al", {0xec, 0xee}},
+    {"in al, dx; out dx, al; mov al, 0", {0xec, 0xee, 0xb0, 0x00}},
     {"mov ds, ax; mov ax, [bx]", {0x8e, 0xd8, 0x8b, 0x07}},
     {"lcall", {0x9a, kVirtualEnd & 0xff, kVirtualEnd >> 8, kTextAt >> 4 & 0xff, kTextAt >> 12}},
     {"push eax; ret", {0x66, 0x50, 0xc3}},
@@ -200,7 +200,7 @@ void draw_virtual_8086(SystemDrawing& d) {
   std::copy(text.bytes.begin(), text.bytes.end(), d.c.memory.begin() + kTextAt + kVirtualText);
   d.c.memory[kTextAt + kVirtualText + text.bytes.size()] = d.c.memory[kTextAt + kVirtualEnd] = 0xf4;
   s.gpr[RAX] = (s.gpr[RAX] & ~u64{0xffff}) | (kUserDataAt >> 4);
-  s.gpr[RBX] = d.below(0x100), s.gpr[RDX] = 0x20;
+  s.gpr[RBX] = d.below(0x100), s.gpr[RDX] = 0x2a0;  // no device
   const u64 stack = kStack3At >> 4, segment = kUserDataAt >> 4, sp = d.once_in(16) ? d.below(8) : 0x800;
   // What POPF and IRET find there.
   const u64 image = (d.next() & 0xffff & ~(d.below(8) ? u64{fl::tf} : 0)) | 2;

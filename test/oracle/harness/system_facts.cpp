@@ -173,6 +173,15 @@ const SystemFact kFacts[] = {
        c.state.rflags |= fl::vif | fl::vip;
        return c; },
      [](const SystemCase& c, Ended e) { return raises(c, e, ex::gp, 0); }},
+    {"VIF and VIP behind IRETD into virtual-8086 mode with VME: #GP(0) before the first instruction (20.3.2)", [] {
+       SystemCase c = at(World::protected32, 0, {0xcf});
+       c.state.cr4 |= mmu::cr4::vme;
+       c.state.gpr[RSP] -= 0x100;
+       const u32 words[] = {0x100, static_cast<u32>(kTextAt >> 4), fl::vm | fl::vif | fl::vip | 2, 0x800, static_cast<u32>(kStack3At >> 4), 0, 0, 0, 0};
+       for (unsigned n = 0; n < std::size(words); ++n) put_word(c, c.state.gpr[RSP] + 4 * n, words[n], 4);
+       c.memory[kTextAt + 0x100] = 0xfa;  // cli
+       return c; },
+     [](const SystemCase& c, Ended e) { return raises(c, e, ex::gp, 0, 0x100); }},
     {"a SIB byte of mod 0 and base 5 has no base, whatever REX.B says, with 32-bit addresses too (vol. 2, table 2-3)", [] {
        SystemCase c = at(World::long64, 0, {0x67, 0x47, 0x8b, 0x3c, 0x15, 0x00, 0x20, 0x04, 0x00});  // mov r15d, [r10d + 0x42000]
        put_word(c, kUserDataAt, 0x12345678, 4);

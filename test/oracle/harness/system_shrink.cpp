@@ -56,9 +56,7 @@ std::span<const u8> text_of(const DrawnSystem& c) {
   return std::span(c.start.memory).subspan(kTextAt, c.start.text_end - kTextAt);
 }
 CodeSize code_size(World w) {
-  return w == World::long64                                ? CodeSize::k64
-         : w == World::real || w == World::protected16 ? CodeSize::k16
-                                                       : CodeSize::k32;
+  return w == World::long64 ? CodeSize::k64 : w == World::real || w == World::protected16 ? CodeSize::k16 : CodeSize::k32;
 }
 /// The same text in its world as that starts by itself, with what the way in needs.
 SystemCase plain_start(const DrawnSystem& c) {
@@ -173,10 +171,21 @@ std::string place_name(u64 at) {
     u64 at;
     const char* name;
   };
-  static constexpr Place places[] = {{0, "0"},           {kGdtAt, "gdt"},       {kIdtAt, "idt"},         {kLdtAt, "ldt"},
-                                     {kTssAt, "tss"},    {kTss2At, "tss2"},     {kHandlersAt, "handlers"}, {kWayAt, "way"},
-                                     {kTablesAt, "pages"}, {kStack0At, "stack0"}, {kStack3At, "stack3"},   {kIstAt, "ist"},
-                                     {kTextAt, "text"},  {kDataAt, "data"},     {kUserDataAt, "user data"}};
+  static constexpr Place places[] = {{0, "0"},
+                                     {kGdtAt, "gdt"},
+                                     {kIdtAt, "idt"},
+                                     {kLdtAt, "ldt"},
+                                     {kTssAt, "tss"},
+                                     {kTss2At, "tss2"},
+                                     {kHandlersAt, "handlers"},
+                                     {kWayAt, "way"},
+                                     {kTablesAt, "pages"},
+                                     {kStack0At, "stack0"},
+                                     {kStack3At, "stack3"},
+                                     {kIstAt, "ist"},
+                                     {kTextAt, "text"},
+                                     {kDataAt, "data"},
+                                     {kUserDataAt, "user data"}};
   const auto it = std::find_if(std::rbegin(places), std::rend(places), [&](const Place& p) { return p.at <= at; });
   return fmt::format("{} + {:#x}", it->name, at - it->at);
 }
@@ -197,6 +206,7 @@ DrawnSystem shrink(const DrawnSystem& c, const StillDiffer& still_differ, bool d
     for (Change& change : all)
       change = [inner = std::move(change)](DrawnSystem& d) {
         inner(d);
+        if (d.world != World::real) d.start.state.tr.limit = static_cast<u32>(word_at(d.start, kGdtAt + kTssSelector, 2));
         put_entry_frame(d.start);
       };
     return all;

@@ -317,6 +317,8 @@ std::vector<std::string> unknown_names() {
   std::vector<std::string> all = index().unknown;
   for (const SystemLine& l : system_policy())
     if (!cpu::is_policy(l.row)) all.push_back(l.row);
+  for (const SystemExclusion& e : system_exclusions())
+    if (!cpu::is_policy(e.row)) all.push_back(e.row);
   return all;
 }
 
@@ -341,6 +343,9 @@ std::string whole_policy_page() {
     for (const SystemLine& l : system_policy())
       if (std::string_view(l.row) == row.id)
         s += fmt::format("{}{}, system cases: {}", s.empty() ? "" : "; ", names_of(l.rungs), l.about);
+    for (const SystemExclusion& e : system_exclusions())
+      if (std::string_view(e.row) == row.id)
+        s += fmt::format("{}{}, system cases: {} not run", s.empty() ? "" : "; ", names_of(e.rungs), e.about);
     return s;
   });
 }

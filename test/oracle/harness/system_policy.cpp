@@ -82,6 +82,16 @@ bool in_error_code(const Ends& e, const Difference& d, u64 bits) {
   return is_memory(d) && e.ours.place == ex::pf && same_place(e) && only_within(d, bits);
 }
 
+/// Whether a far return's target, as its text says it, is beyond the limit of its code segment.
+bool returns_beyond_limit(const Ends& e) {
+  const std::string& text = e.drawn.text;
+  const std::size_t at = text.find("(0x"), colon = text.find(':', at);
+  if (at == std::string::npos || colon == std::string::npos || !(names(e, "iret") || names(e, "lret"))) return false;
+  const u64 d = descriptor_of(e, std::stoull(text.substr(at + 1), nullptr, 16));
+  const u64 pages = (d & 0xffff) | (d >> 32 & 0xf0000), limit = d >> 55 & 1 ? pages << 12 | 0xfff : pages;
+  return static_cast<u32>(std::stoull(text.substr(colon + 1), nullptr, 16)) > limit;
+}
+
 constexpr SystemLine kLines[] = {
     // ---- left open
     {"null-base", kEveryRung, "FS and GS bases behind a null selector",
@@ -190,6 +200,10 @@ constexpr SystemLine kLines[] = {
        return !is_wide(e) && e.ours.ended == Ended::shutdown && d.name == "ended" &&
               is_family(e, {"segments", "stacks", "far", "returns", "tasks", "interrupts"});
      }},
+    {"qemu-segments", kQemu, "IRET and far RET beyond the limit of their code segment",
+     [](const Ends& e, const Difference&) {
+       return e.ours.place == ex::gp && error_code(e) == 0 && is_first(e) && returns_beyond_limit(e);
+     }},
     {"qemu-overrides", kQemu, "segment overrides in 64-bit mode",
      [](const Ends& e, const Difference&) {
        return is_wide(e) && is_family(e, {"segments"}) && (names(e, "es:[") || names(e, "ss:[") || names(e, "ds:["));
@@ -203,6 +217,20 @@ constexpr SystemLine kLines[] = {
     {"qemu-checks", kQemu, "MOV to CR0, CR3, CR4 at CPL 0",
      [](const Ends& e, const Difference&) {
        return is_family(e, {"registers"}) && !e.drawn.cpl && names(e, "mov cr") && is_first(e) && e.ours.place == ex::gp;
+     }},
+    {"qemu-checks", kQemu, "MOV to CR8",
+     [](const Ends& e, const Difference&) {
+       return names(e, "mov cr8") && !e.drawn.cpl && e.ours.place == ex::gp && e.drawn.start.state.gpr[RAX] > 15;
+     }},
+    {"qemu-checks", kQemu, "LLDT, LTR of a descriptor whose second half has a type, in IA-32e mode",
+     [](const Ends& e, const Difference&) {
+       const u64 second = descriptor_of(e, error_code(e) + 8);
+       return is_wide(e) && (names(e, "lldt") || names(e, "ltr")) && e.ours.place == ex::gp && error_code(e) &&
+              (second >> 40 & 0x1f);
+     }},
+    {"sysret-rip", kQemu, "SYSRET",
+     [](const Ends& e, const Difference&) {
+       return names(e, "sysret") && e.ours.place == ex::gp && !is_canonical(e.drawn.start.state.gpr[RCX], 48);
      }},
     {"qemu-checks", kQemu, "LGDT, LIDT of addresses that are not canonical",
      [](const Ends& e, const Difference&) {
@@ -258,7 +286,7 @@ constexpr SystemLine kLines[] = {
     {"qemu-tasks", kQemu, "frames of faults that a new task meets",
      [](const Ends& e, const Difference& d) {
        return is_family(e, {"tasks"}) && same_place(e) && e.ours.place < static_cast<int>(kTextEnd) &&
-              (is_memory(d) || d.name == "rsp" || d.name == "ss");
+              (is_memory(d) || d.name == "rsp" || d.name == "ss" || d.name == "ldtr");
      }},
     {"qemu-tasks", kQemu, "faults that a new task meets without a stack: shutdown",
      [](const Ends& e, const Difference&) {

@@ -71,7 +71,7 @@ constexpr PolicyLine kPolicy[] = {
     {"split-store", "FBSTP FSTP", kHost, 0, kMemoryPart, When::fault},
     {"string-counters", kStrings, kEveryRung, 0, kHighCounters, When::fault},
     {"string-counters", kStrings, kPeers, 0, kHighCounters, When::no_count},
-    {"mmx-fault", "MOVNTQ MASKMOVQ MOVD MOVQ", kHost, 0, kX87Part, When::fault},
+    {"mmx-fault", "MOVNTQ MASKMOVQ MOVD MOVQ", kHost | kBochs, 0, kX87Part, When::fault},
     // ---- alignment checks
     {"alignment-images", kImages, kEveryRung, 0, kAlignment},
     {"alignment-elements", kGathers, kEveryRung, 0, kAlignment},
@@ -172,6 +172,10 @@ constexpr PolicyLine kPolicy[] = {
     {"bochs-adx", "ADOX", kBochs, fl::of},
     {"bochs-fma", kFused, kBochs, 0, kMxcsrPart},
     {"bochs-fma", "DPPS DPPD VDPPS VDPPD CVTSD2SS CVTPD2PS VCVTSD2SS VCVTPD2PS", kBochs, 0, kMxcsrPart},
+    {"bochs-fma", kFused, kBochs, 0, kAnything, When::numeric},
+    {"bochs-fma", "DPPS DPPD VDPPS VDPPD CVTSD2SS CVTPD2PS VCVTSD2SS VCVTPD2PS", kBochs, 0, kAnything, When::numeric},
+    {"bochs-segment", "MOV", kBochs, 0, kRefused, When::rex_segment},
+    {"bochs-x87", "FSCALE", kBochs, 0, kX87Part, When::loose_x87},
     {"split-store", "FBSTP FSTP FNSTENV FNSAVE", kBochs, 0, kMemoryPart, When::fault},
     {"access-order", "FBLD FLD FBSTP FSTP", kQemu | kBochs, 0, kAddress, When::fault},
     {"limit-wrap", "*", kBochs, 0, kWhichFault, When::segment},
@@ -267,6 +271,9 @@ bool is_about(const PolicyLine& l, const Case& c, const Outcome& ours) {
              std::find(c.code.begin(), c.code.begin() + c.length, 0xf0) != c.code.begin() + c.length;
     case When::loose_x87: return has_x87(c, ours) && !is_plain_x87(c, ours);
     case When::rep_fault: return ours.vector == ex::pf;
+    case When::numeric: return ours.vector == ex::xm;
+    case When::rex_segment:
+      return has_rex(c, 4) && decode() && std::find(std::begin(i.kind), std::end(i.kind), Operand::seg) != std::end(i.kind);
     case When::no_count: return has_narrow_addresses(c) && !static_cast<u32>(c.before.gpr[RCX]);
     case When::cpu_number:
       return std::any_of(ours.after.gpr.begin(), ours.after.gpr.end(), [](u64 v) { return u16(v) == kNumberLimit; });

@@ -82,14 +82,22 @@ bool in_error_code(const Ends& e, const Difference& d, u64 bits) {
   return is_memory(d) && e.ours.place == ex::pf && same_place(e) && only_within(d, bits);
 }
 
+u64 limit_of(u64 d) {
+  const u64 limit = (d & 0xffff) | (d >> 32 & 0xf0000);
+  return d >> 55 & 1 ? limit << 12 | 0xfff : limit;
+}
+/// Whether a gate outside 64-bit mode leads beyond the limit of its code segment.
+bool leads_beyond_limit(const Ends& e, u64 vector) {
+  const u64 gate = word_at(e.drawn.start, kIdtAt + 8 * vector, 8);
+  return ((gate & 0xffff) | (gate >> 32 & 0xffff0000)) > limit_of(descriptor_of(e, gate >> 16 & 0xffff));
+}
 /// Whether a far return's target, as its text says it, is beyond the limit of its code segment.
 bool returns_beyond_limit(const Ends& e) {
   const std::string& text = e.drawn.text;
   const std::size_t at = text.find("(0x"), colon = text.find(':', at);
   if (at == std::string::npos || colon == std::string::npos || !(names(e, "iret") || names(e, "lret"))) return false;
   const u64 d = descriptor_of(e, std::stoull(text.substr(at + 1), nullptr, 16));
-  const u64 pages = (d & 0xffff) | (d >> 32 & 0xf0000), limit = d >> 55 & 1 ? pages << 12 | 0xfff : pages;
-  return static_cast<u32>(std::stoull(text.substr(colon + 1), nullptr, 16)) > limit;
+  return static_cast<u32>(std::stoull(text.substr(colon + 1), nullptr, 16)) > limit_of(d);
 }
 
 constexpr SystemLine kLines[] = {
@@ -158,6 +166,10 @@ constexpr SystemLine kLines[] = {
        const bool null = e.ours.place == ex::gp && e.theirs.place == kSecondEnd;
        return names(e, "iret64") && (null || (e.ours.place == ex::ss && e.theirs.place == ex::np));
      }},
+    {"qemu-checks", kQemu, "IRET and far RET to an absent SS",
+     [](const Ends& e, const Difference&) {
+       return is_family(e, {"returns", "far"}) && e.ours.place == ex::ss && e.theirs.place == ex::np && is_first(e);
+     }},
     {"compat-rip", kQemu | kBochs, "IRETQ to 32-bit code with a RIP of more than 32 bits",
      [](const Ends& e, const Difference&) {
        return names(e, "iret64") && e.ours.place == ex::gp && e.theirs.place == ex::pf;
@@ -199,6 +211,14 @@ constexpr SystemLine kLines[] = {
      [](const Ends& e, const Difference& d) {
        return !is_wide(e) && e.ours.ended == Ended::shutdown && d.name == "ended" &&
               is_family(e, {"segments", "stacks", "far", "returns", "tasks", "interrupts"});
+     }},
+    {"qemu-segments", kQemu, "gates that lead beyond the limit of their code segment",
+     [](const Ends& e, const Difference&) {
+       const bool protected_mode = !is_wide(e) && e.drawn.world != World::real;
+       return protected_mode && is_family(e, {"interrupts"}) && e.ours.place == ex::gp && error_code(e) <= 1 &&
+              is_first(e) &&
+              (leads_beyond_limit(e, 0x20) || leads_beyond_limit(e, ex::bp) || leads_beyond_limit(e, ex::of) ||
+               leads_beyond_limit(e, ex::ud) || leads_beyond_limit(e, ex::br));
      }},
     {"qemu-segments", kQemu, "IRET and far RET beyond the limit of their code segment",
      [](const Ends& e, const Difference&) {

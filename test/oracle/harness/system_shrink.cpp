@@ -152,7 +152,7 @@ std::vector<Change> large_changes(const DrawnSystem& c) {
   change_text(c, all);
   all.push_back([to = plain.state](DrawnSystem& d) { d.start.state.gpr = to.gpr; });
   all.push_back([to = plain.state](DrawnSystem& d) { d.start.state = to; });
-  change_memory(c, plain, 0x200, all);
+  change_memory(c, plain, 0x1000, all);
   return all;
 }
 std::vector<Change> all_changes(const DrawnSystem& c) {
@@ -213,7 +213,7 @@ DrawnSystem shrink(const DrawnSystem& c, const StillDiffer& still_differ, bool d
   };
   how.is_of_use = [](const DrawnSystem&, const DrawnSystem&) { return true; };
   how.which_differ = still_differ;
-  if (dear) how.rounds = 2;
+  if (dear) how.rounds = 1;
   return Shrinker<DrawnSystem>(c, how).shrink();
 }
 

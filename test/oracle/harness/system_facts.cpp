@@ -182,6 +182,8 @@ const SystemFact kFacts[] = {
        c.memory[kTextAt + 0x100] = 0xfa;  // cli
        return c; },
      [](const SystemCase& c, Ended e) { return raises(c, e, ex::gp, 0, 0x100); }},
+    {"FXRSTOR reads all of its 512 bytes (vol. 2, FXRSTOR)", [] { return at(World::paged32, 0, {0x0f, 0xae, 0x0d, 0x60, 0x2e, 0x04, 0x00}); },  // fxrstor [0x42e60]
+     [](const SystemCase& c, Ended e) { return raises(c, e, ex::pf, 0); }},
     {"a SIB byte of mod 0 and base 5 has no base, whatever REX.B says, with 32-bit addresses too (vol. 2, table 2-3)", [] {
        SystemCase c = at(World::long64, 0, {0x67, 0x47, 0x8b, 0x3c, 0x15, 0x00, 0x20, 0x04, 0x00});  // mov r15d, [r10d + 0x42000]
        put_word(c, kUserDataAt, 0x12345678, 4);

@@ -300,6 +300,8 @@ void xrstor(Cpu& c, const Insn& i) {
   Image m(c, i, at);
   const u64 present = m.get<u64>(kLegacyBytes), layout = m.get<u64>(kLegacyBytes + 8);
   check_header<restoring>(c, m, present, layout);
+  // The legacy region must be there, even where its components are only initialized (measured on Intel cores).
+  if (requested & (kX87 | kSse)) m.get<u8>(0);
 
   State next = c.s;
   for (const Component& k : kComponents)

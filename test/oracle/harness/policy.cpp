@@ -174,7 +174,9 @@ constexpr PolicyLine kPolicy[] = {
     {"bochs-fma", "DPPS DPPD VDPPS VDPPD CVTSD2SS CVTPD2PS VCVTSD2SS VCVTPD2PS", kBochs, 0, kMxcsrPart},
     {"bochs-fma", kFused, kBochs, 0, kAnything, When::numeric},
     {"bochs-fma", "DPPS DPPD VDPPS VDPPD CVTSD2SS CVTPD2PS VCVTSD2SS VCVTPD2PS", kBochs, 0, kAnything, When::numeric},
-    {"bochs-segment", "MOV", kBochs, 0, kRefused, When::rex_segment},
+    {"bochs-segment", "MOV", kBochs, 0, kAnything, When::rex_segment},
+    {"bochs-shift", "PSRLQ", kBochs, 0, kVectors},
+    {"bochs-shift", "PSRAW PSRAD PSRLW PSRLD PSRLQ PSLLW PSLLD PSLLQ", kBochs, 0, kMmxExponent},
     {"bochs-x87", "FSCALE", kBochs, 0, kX87Part, When::loose_x87},
     {"split-store", "FBSTP FSTP FNSTENV FNSAVE", kBochs, 0, kMemoryPart, When::fault},
     {"access-order", "FBLD FLD FBSTP FSTP", kQemu | kBochs, 0, kAddress, When::fault},
@@ -299,7 +301,7 @@ Ignored ignored(const Case& c, Rung rung, const Outcome& ours) {
     all.parts |= l->parts;
   }
   all.anything = all.parts & kAnything;
-  all.kernel_hidden = rung == kHost;
+  all.kernel_hidden = rung & (kHost | kQemu | kBochs | kImage);  // images have their runner there
   all.may_die = rung == kUnicorn;
   all.either_fault = all.parts & kWhichFault;
   all.alignment = (all.parts & kAlignment) && (c.before.rflags & fl::ac);

@@ -84,6 +84,7 @@ void Cpu::update_mode() {
   else
     code_size_ = s.seg[CS].db ? CodeSize::k32 : CodeSize::k16;
   port.set_privilege(s.cpl == 3, s.rflags & fl::ac);
+  if (has_virtual_interrupt()) request_attention();
 }
 
 void Cpu::limit_blocks(u64 bytes) { blocks_->memory_limit = bytes; }
@@ -114,7 +115,7 @@ void Cpu::set_rflags(u64 value) {
   s.flags.unpack(value);
   s.rflags = (value & ~fl::arithmetic & 0x3fffff) | fl::fixed;
   if ((before ^ s.rflags) & (fl::ac | fl::vm)) update_mode();
-  if (s.rflags & (fl::tf | fl::if_)) request_attention();
+  if ((s.rflags & (fl::tf | fl::if_)) || has_virtual_interrupt()) request_attention();
 }
 
 // ---- faults ----------------------------------------------------------------------------------------------------------

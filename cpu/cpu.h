@@ -122,6 +122,11 @@ class Cpu : public mmu::CodeListener {
   bool long_mode() const { return s.efer & mmu::efer::lma; }
   bool protected_mode() const { return s.cr0 & mmu::cr0::pe; }
   bool v8086() const { return s.rflags & fl::vm; }
+  /// A virtual interrupt is pending and permitted: #GP at the beginning of an instruction (SDM vol. 3, 20.3.2, 20.4).
+  bool has_virtual_interrupt() const {
+    constexpr u64 kBoth = fl::vif | fl::vip;
+    return (s.rflags & kBoth) == kBoth && s.cpl == 3 && (s.cr4 & (v8086() ? mmu::cr4::vme : mmu::cr4::pvi));
+  }
   bool real_mode() const { return !protected_mode(); }
   unsigned iopl() const { return (s.rflags >> 12) & 3; }
   /// Bytes of the stack pointer: 8 in 64-bit mode, else by SS.B.

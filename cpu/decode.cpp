@@ -145,12 +145,18 @@ struct Translator {
   u64 next;  ///< RIP behind the instruction
   Insn& i;
 
+  /// A SIB byte of mod 0 and base 5 says a displacement and no base, whatever REX.B is (SDM vol. 2, table 2-3); with 32-bit
+  /// addresses Zydis 4.0 takes R13D.
+  bool has_no_base() const { return (z.attributes & ZYDIS_ATTRIB_HAS_SIB) && z.raw.modrm.mod == 0 && z.raw.sib.base == 5; }
+
   void memory(const ZydisDecodedOperandMem& m) {
     i.disp = m.disp.has_displacement ? m.disp.value : 0;
     if (m.base == ZYDIS_REGISTER_RIP)
       i.disp += static_cast<i64>(next);
     else if (m.base == ZYDIS_REGISTER_EIP)
       i.disp = static_cast<i64>(static_cast<u32>(static_cast<u64>(i.disp) + next));
+    else if (has_no_base())
+      i.disp = z.raw.disp.value;
     else
       i.base = gpr_number(m.base);
     if (!is_vector(m.index)) i.index = gpr_number(m.index);

@@ -199,6 +199,7 @@ bool Cpu::take_events() {
       }
     }
   }
+  if (NW_UNLIKELY(has_virtual_interrupt())) deliver_guarded(Trap{.vector = ex::gp, .has_error = true}, Source::exception);
   while (s.halted) {
     if (poll_.exchange(false, std::memory_order_relaxed)) platform.poll();
     if (stop_ == Stop::none && s.waiting && wakes()) break;

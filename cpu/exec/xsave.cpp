@@ -211,11 +211,13 @@ void fxsave(Cpu& c, const Insn& i) {
   m.put<u64>(24, c.s.mxcsr | u64{kMxcsrMask} << 32);
   if (c.s.cr4 & mmu::cr4::osfxsr) save_sse(m, 0, pointers);
 }
-/// Everything is read into a copy first, because a fault in its middle must leave the state alone.
+/// Everything is read into a copy first, because a fault in its middle must leave the state alone. What is ignored of its
+/// 512 bytes must be there, too (measured on Intel cores).
 template <Pointers pointers>
 void fxrstor(Cpu& c, const Insn& i) {
   const u64 at = fx_area<mmu::Side::load>(c, i);
   Image m(c, i, at);
+  m.get<u8>(kLegacyBytes - 1);
   State next = c.s;
   load_x87(m, 0, pointers, next);
   if (c.s.cr4 & mmu::cr4::osfxsr) {
@@ -298,6 +300,8 @@ void xrstor(Cpu& c, const Insn& i) {
   Image m(c, i, at);
   const u64 present = m.get<u64>(kLegacyBytes), layout = m.get<u64>(kLegacyBytes + 8);
   check_header<restoring>(c, m, present, layout);
+  // The legacy region must be there, even where its components are only initialized (measured on Intel cores).
+  if (requested & (kX87 | kSse)) m.get<u8>(0);
 
   State next = c.s;
   for (const Component& k : kComponents)

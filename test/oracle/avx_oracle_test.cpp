@@ -15,14 +15,7 @@ namespace {
 
 constexpr unsigned kBase = 3;  ///< memory operands are [RBX]
 
-bool host_has_everything() {
-  for (const char* flag : {"avx", "avx2", "fma", "f16c", "aes", "pclmulqdq"})
-    if (!HostOracle::host_has(flag)) {
-      WARN("skipped: the host has no " << flag);
-      return false;
-    }
-  return true;
-}
+bool host_has_everything() { return host_has_all({"avx", "avx2", "fma", "f16c", "aes", "pclmulqdq"}); }
 
 std::array<u64, 2> draw_half(Random& random) { return {draw_vector_word(random), draw_vector_word(random)}; }
 
@@ -38,16 +31,7 @@ void fill_state(OracleCase& c, Random& random) {
     put_fx(c, 160 + 16 * n, get_fx<cpu::V128>(c, 160));
     c.state.high[n] = c.state.high[0];
   }
-  for (unsigned n = 0; n < kWindow; n += 8) {
-    const u64 v = draw_vector_word(random);
-    std::memcpy(&c.memory[n], &v, 8);
-  }
-  const u32 modes = random.below(2) ? static_cast<u32>(random.next()) & 0xe07f : 0;  // RC, FTZ, DAZ, sticky flags
-  put_fx(c, kMxcsr, 0x1f80 | modes);
-  c.state.rflags = 0x202 | (random.next() & 0x8d5);
-  c.state.gpr[kBase] = kOracleWindow + 64 + 32 * random.below(25);
-  c.state.gpr[4] = kOracleData + 2048;
-  c.state.gpr[7] = kOracleWindow + random.below(kWindow - 16);  // VMASKMOVDQU
+  draw_surroundings(c, kBase, 32, random);
 }
 
 /// Indices of a gather that stay near the base, with a far one now and then; masks of all kinds.

@@ -74,4 +74,14 @@ inline void compare_with_host(SnippetMachine& machine, const std::string& name, 
   CHECK(wrong == 0);
 }
 
+/// Says which feature of /proc/cpuinfo is missing, if one is.
+inline bool host_has_all(std::initializer_list<const char*> flags) {
+  for (const char* flag : flags)
+    if (!HostOracle::host_has(flag)) {
+      WARN("skipped: the host has no " << flag);
+      return false;
+    }
+  return true;
+}
+
 }  // namespace nestwalk::test

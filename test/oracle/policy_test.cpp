@@ -53,6 +53,7 @@ TEST_CASE("every row is named by a line of the oracle or by a test that there is
   std::set<std::string> named;
   for (const PolicyLine& l : policy()) named.insert(l.row);
   for (const SystemLine& l : system_policy()) named.insert(l.row);
+  for (const SystemExclusion& e : system_exclusions()) named.insert(e.row);
   for (const cpu::Policy& row : cpu::policies()) {
     INFO(row.id);
     if (*row.shown)

@@ -38,16 +38,7 @@ OracleCase random_case(const SseForm& form, bool memory, Random& random) {
   if (random.below(4) == 0) put_fx(c, 160 + 16 * static_cast<unsigned>(random.below(16)), get_fx<cpu::V128>(c, 160));
   if (native::host_has_ymm())
     for (auto& half : c.state.high) half = {random.next(), random.next()};  // legacy instructions leave it alone
-  for (unsigned n = 0; n < kWindow; n += 8) {
-    const u64 v = draw_vector_word(random);
-    std::memcpy(&c.memory[n], &v, 8);
-  }
-  const u32 modes = random.below(2) ? static_cast<u32>(random.next()) & 0xe07f : 0;  // RC, FTZ, DAZ, sticky flags
-  put_fx(c, kMxcsr, 0x1f80 | modes);
-  c.state.rflags = 0x202 | (random.next() & 0x8d5);
-  c.state.gpr[kBase] = kOracleWindow + 64 + 16 * random.below(50);
-  c.state.gpr[4] = kOracleData + 2048;
-  c.state.gpr[7] = kOracleWindow + random.below(kWindow - 16);  // MASKMOVDQU
+  draw_surroundings(c, kBase, 16, random);
   return c;
 }
 
@@ -56,14 +47,7 @@ void compare(SnippetMachine& machine, const SseForm& form, const std::vector<Ora
       machine, form.text, cases, [](const OracleCase&) { return kVisibleFlags; }, &kComparedFx);
 }
 
-bool host_has_everything() {
-  for (const char* flag : {"mmx", "sse2", "pni", "ssse3", "sse4_1", "sse4_2", "aes", "pclmulqdq"})
-    if (!HostOracle::host_has(flag)) {
-      WARN("skipped: the host has no " << flag);
-      return false;
-    }
-  return true;
-}
+bool host_has_everything() { return host_has_all({"mmx", "sse2", "pni", "ssse3", "sse4_1", "sse4_2", "aes", "pclmulqdq"}); }
 
 template <class Prepare>
 void compare_forms(unsigned cases_per_form, u64 seed, Prepare prepare) {

@@ -41,6 +41,20 @@ T get_fx(const OracleCase& c, unsigned at) {
 }
 inline constexpr unsigned kMxcsr = 24;
 
+/// Memory, MXCSR, flags; `base` points at a multiple of `bytes`, RSP into the data, RDI to what MASKMOVDQU may store to.
+inline void draw_surroundings(OracleCase& c, unsigned base, unsigned bytes, Random& random) {
+  for (unsigned n = 0; n < kWindow; n += 8) {
+    const u64 v = draw_vector_word(random);
+    std::memcpy(&c.memory[n], &v, 8);
+  }
+  const u32 modes = random.below(2) ? static_cast<u32>(random.next()) & 0xe07f : 0;  // RC, FTZ, DAZ, sticky flags
+  put_fx(c, kMxcsr, 0x1f80 | modes);
+  c.state.rflags = 0x202 | (random.next() & 0x8d5);
+  c.state.gpr[base] = kOracleWindow + 64 + bytes * random.below(800 / bytes);
+  c.state.gpr[4] = kOracleData + 2048;
+  c.state.gpr[7] = kOracleWindow + random.below(kWindow - 16);
+}
+
 /// Bytes of the FXSAVE image that count: x87 status, tags, MXCSR, MMX registers with their exponents, XMM registers.
 inline constexpr std::array<u8, 512> kComparedFx = [] {
   std::array<u8, 512> mask{};

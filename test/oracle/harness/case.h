@@ -14,9 +14,12 @@ namespace nestwalk::oracle {
 /// Where snippets live, on every side. The harness's own pages are at addresses that no case is made to use.
 inline constexpr u64 kCodePage = 0x20000000;       ///< readable and executable; filled with INT3
 inline constexpr u64 kCode = kCodePage + 0x800;    ///< the instruction, then JMP kLeave
-inline constexpr u64 kLeave = kCodePage + 0x1000;  ///< where a snippet that does not fault or branch away arrives
+inline constexpr u64 kLeave = kCodePage + 0x1000;  ///< where a snippet that does not fault or branch away arrives; its page
+                                                   ///< is the harness's, and cannot be read on our side
 inline constexpr u64 kData = 0x10000000;           ///< two pages, readable and writable, with nothing around them
 inline constexpr unsigned kDataBytes = 8192;
+/// Limit of the descriptor whose limit is the processor's number under Linux (GDT_ENTRY_CPUNODE).
+inline constexpr u16 kNumberLimit = 0x5a5a;
 inline constexpr unsigned kMemory = 1024;  ///< bytes of data memory that a case carries; the others are 0
 
 /// Three stretches of the data pages: their start, the crossing from the first page to the second, their end.
@@ -30,6 +33,12 @@ inline constexpr Stretch kStretches[] = {{0, 256}, {4096 - 256, 512}, {kDataByte
 enum class Mode : u8 { k64, k32, k16 };
 inline constexpr cpu::CodeSize code_size(Mode m) {
   return m == Mode::k64 ? cpu::CodeSize::k64 : m == Mode::k32 ? cpu::CodeSize::k32 : cpu::CodeSize::k16;
+}
+
+/// A legacy prefix, or REX where code is 64-bit.
+inline constexpr bool is_prefix(u8 b, bool wide) {
+  return b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e || (b >= 0x64 && b <= 0x67) || b == 0xf0 || b == 0xf2 ||
+         b == 0xf3 || (wide && b >= 0x40 && b <= 0x4f);
 }
 
 /// What an instruction of an application can see and change in registers.

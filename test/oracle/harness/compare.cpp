@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "cpu/decode.h"
+#include "test/oracle/harness/shrink.h"
 
 namespace nestwalk::oracle {
 namespace {
@@ -104,7 +105,7 @@ void compare_registers(const Case& c, const Registers& a, const Registers& b, co
   for (unsigned n = 0; n < registers; ++n)
     if (!((skipped >> n) & 1)) {
       const bool half = i.parts & kHighCounters && (n == RCX || n == RSI || n == RDI) && a.gpr[n] >> 32 != b.gpr[n] >> 32 &&
-                        b.gpr[n] >> 32 == 0;
+                        (a.gpr[n] >> 32 == 0 || b.gpr[n] >> 32 == 0);
       const u64 seen = half || narrowed || c.mode != Mode::k64 ? 0xffffffff : ~u64{0};
       d.number(kGpr[n], a.gpr[n] & seen, b.gpr[n] & seen);
     }
@@ -132,6 +133,8 @@ u64 linear_of(unsigned index) {
   return 0;
 }
 
+}  // namespace
+
 const char* exception_name(int vector) {
   static constexpr const char* names[] = {"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", "9",
                                           "#TS", "#NP", "#SS", "#GP", "#PF", "15",  "#MF", "#AC", "#MC", "#XM"};
@@ -140,8 +143,6 @@ const char* exception_name(int vector) {
   if (vector == Outcome::kDied) return "death of the process";
   return static_cast<unsigned>(vector) < std::size(names) ? names[vector] : "an exception past 19";
 }
-
-}  // namespace
 
 std::string difference(const Case& c, const Outcome& ours, const Outcome& theirs, const Ignored& i) {
   if (i.anything || (i.may_die && ours.vector == Outcome::kHung)) return "";
@@ -177,141 +178,88 @@ std::string difference(const Case& c, const Outcome& ours, const Outcome& theirs
 
 namespace {
 
-using Change = std::function<void(Case&)>;
+using Change = Shrinking<Case>::Change;
 
-class Shrinker {
- public:
-  Shrinker(const Case& c, Rung rung, const Cpuid& cpuid, const RunBoth& run)
-      : best_(c), rung_(rung), cpuid_(cpuid), run_(run) {}
+bool is_same_instruction(const Case& was, const Case& is, const Cpuid& cpuid) {
+  if (was.length == is.length && was.code == is.code) return true;
+  Insn before, after;
+  return decode_insn(was.code.data(), was.length, code_size(is.mode), kCode, cpuid, before) == Decoded::ok &&
+         decode_insn(is.code.data(), is.length, code_size(is.mode), kCode, cpuid, after) == Decoded::ok &&
+         before.op == after.op && after.length == is.length;
+}
 
-  Case shrink() {
-    for (unsigned round = 0; round < kRounds; ++round) {
-      const std::vector<Change> useful = those_that_still_differ();
-      if (useful.empty()) break;
-      apply_as_many_as_differ(useful);
+void change_prefixes(const Case& best, std::vector<Change>& all) {
+  for (unsigned n = 0; n + 1 < best.length; ++n) {
+    const u8 b = best.code[n];
+    if (!is_prefix(b, best.mode == Mode::k64)) return;
+    all.push_back([n, b](Case& c) {
+      if (c.code[n] != b) return;  // one before it has gone
+      std::memmove(&c.code[n], &c.code[n + 1], c.code.size() - n - 1);
+      --c.length;
+    });
+  }
+}
+void change_registers(std::vector<Change>& all) {
+  for (unsigned n = 0; n < 16; ++n) {
+    all.push_back([n](Case& c) { c.before.gpr[n] &= 0xffffffff; });
+    all.push_back([n](Case& c) { c.before.gpr[n] = std::min<u64>(c.before.gpr[n], 1); });
+    all.push_back([n](Case& c) { c.before.gpr[n] = 0; });
+  }
+  for (const u64 f : {fl::cf, fl::pf, fl::af, fl::zf, fl::sf, fl::df, fl::of, fl::ac})
+    all.push_back([f](Case& c) { c.before.rflags &= ~f; });
+}
+void change_floating(std::vector<Change>& all) {
+  all.push_back([](Case& c) { c.before.fcw = 0x37f; });
+  all.push_back([](Case& c) { c.before.fsw = 0; });
+  all.push_back([](Case& c) { c.before.tags = 0; });
+  all.push_back([](Case& c) { c.before.mxcsr = 0x1f80; });
+  for (unsigned n = 0; n < 8; ++n) all.push_back([n](Case& c) { c.before.st[n] = {}; });
+  for (unsigned n = 0; n < 16; ++n)
+    for (unsigned q = 0; q < 4; ++q) {
+      all.push_back([=](Case& c) { c.before.ymm[n].q[q] &= 0xffffffff; });
+      all.push_back([=](Case& c) { c.before.ymm[n].q[q] &= ~u64{0xffffffff}; });
+      all.push_back([=](Case& c) { c.before.ymm[n].q[q] = 0; });
     }
-    return best_;
+}
+/// Pieces down to the size at which there are not too many left.
+void change_memory(const Case& best, std::vector<Change>& all) {
+  constexpr std::size_t kMost = 80;
+  for (unsigned step = 1; step <= kMemory; step *= 4) {
+    std::vector<Change> pieces;
+    for (unsigned at = 0; at < kMemory; at += step)
+      if (std::any_of(&best.memory[at], &best.memory[at] + step, [](u8 b) { return b != 0; }))
+        pieces.push_back([=](Case& c) { std::memset(&c.memory[at], 0, step); });
+    if (pieces.size() <= kMost) all.insert(all.end(), pieces.begin(), pieces.end());
   }
+}
 
- private:
-  static constexpr unsigned kRounds = 12;
-
-  /// Each change by itself.
-  std::vector<Change> those_that_still_differ() const {
-    std::vector<Change> changes, useful;
-    std::vector<Case> cases;
-    for (Change& change : all_changes()) {
-      Case c = best_;
-      change(c);
-      if (std::memcmp(&c, &best_, sizeof c) == 0 || !is_same_instruction(c)) continue;
-      cases.push_back(c);
-      changes.push_back(std::move(change));
-    }
-    const std::vector<bool> differs = which_differ(cases);
-    for (std::size_t n = 0; n < cases.size(); ++n)
-      if (differs[n]) useful.push_back(std::move(changes[n]));
-    return useful;
-  }
-  /// One after the other; the longest row of them that still differs is taken over.
-  void apply_as_many_as_differ(const std::vector<Change>& changes) {
-    std::vector<Case> row;
-    Case c = best_;
-    for (const Change& change : changes) {
-      Case next = c;
-      change(next);
-      if (!is_same_instruction(next)) continue;
-      row.push_back(c = next);
-    }
-    const std::vector<bool> differs = which_differ(row);
-    for (std::size_t n = row.size(); n-- > 0;)
-      if (differs[n]) {
-        best_ = row[n];
-        return;
-      }
-  }
-
-  std::vector<bool> which_differ(std::span<const Case> cases) const {
-    const std::vector<Both> both = run_(cases);
-    std::vector<bool> differs;
-    for (std::size_t n = 0; n < cases.size(); ++n)
-      differs.push_back(
-          !difference(cases[n], both[n].ours, both[n].theirs, ignored(cases[n], rung_, both[n].ours)).empty());
-    return differs;
-  }
-  bool is_same_instruction(const Case& c) const {
-    if (best_.length == c.length && best_.code == c.code) return true;
-    Insn was, is;
-    return decode_insn(best_.code.data(), best_.length, code_size(c.mode), kCode, cpuid_, was) == Decoded::ok &&
-           decode_insn(c.code.data(), c.length, code_size(c.mode), kCode, cpuid_, is) == Decoded::ok && was.op == is.op &&
-           is.length == c.length;
-  }
-
-  std::vector<Change> all_changes() const {
-    std::vector<Change> all;
-    prefixes(all);
-    registers(all);
-    floating(all);
-    memory(all);
-    for (unsigned n = best_.length; n-- > 1;) all.push_back([n](Case& c) { c.code[n] = 0; });  // immediates, displacements
-    return all;
-  }
-  void prefixes(std::vector<Change>& all) const {
-    for (unsigned n = 0; n + 1 < best_.length; ++n) {
-      const u8 b = best_.code[n];
-      const bool rex = best_.mode == Mode::k64 && b >= 0x40 && b <= 0x4f;
-      const bool prefix = b == 0x26 || b == 0x2e || b == 0x36 || b == 0x3e || (b >= 0x64 && b <= 0x67) || b == 0xf0 ||
-                          b == 0xf2 || b == 0xf3 || rex;
-      if (!prefix) return;
-      all.push_back([n, b](Case& c) {
-        if (c.code[n] != b) return;  // one before it has gone
-        std::memmove(&c.code[n], &c.code[n + 1], c.code.size() - n - 1);
-        --c.length;
-      });
-    }
-  }
-  static void registers(std::vector<Change>& all) {
-    for (unsigned n = 0; n < 16; ++n) {
-      all.push_back([n](Case& c) { c.before.gpr[n] &= 0xffffffff; });
-      all.push_back([n](Case& c) { c.before.gpr[n] = std::min<u64>(c.before.gpr[n], 1); });
-      all.push_back([n](Case& c) { c.before.gpr[n] = 0; });
-    }
-    for (const u64 f : {fl::cf, fl::pf, fl::af, fl::zf, fl::sf, fl::df, fl::of, fl::ac})
-      all.push_back([f](Case& c) { c.before.rflags &= ~f; });
-  }
-  static void floating(std::vector<Change>& all) {
-    all.push_back([](Case& c) { c.before.fcw = 0x37f; });
-    all.push_back([](Case& c) { c.before.fsw = 0; });
-    all.push_back([](Case& c) { c.before.tags = 0; });
-    all.push_back([](Case& c) { c.before.mxcsr = 0x1f80; });
-    for (unsigned n = 0; n < 8; ++n) all.push_back([n](Case& c) { c.before.st[n] = {}; });
-    for (unsigned n = 0; n < 16; ++n)
-      for (unsigned q = 0; q < 4; ++q) {
-        all.push_back([=](Case& c) { c.before.ymm[n].q[q] &= 0xffffffff; });
-        all.push_back([=](Case& c) { c.before.ymm[n].q[q] &= ~u64{0xffffffff}; });
-        all.push_back([=](Case& c) { c.before.ymm[n].q[q] = 0; });
-      }
-  }
-  /// Pieces down to the size at which there are not too many left.
-  void memory(std::vector<Change>& all) const {
-    constexpr std::size_t kMost = 80;
-    for (unsigned step = 1; step <= kMemory; step *= 4) {
-      std::vector<Change> pieces;
-      for (unsigned at = 0; at < kMemory; at += step)
-        if (std::any_of(&best_.memory[at], &best_.memory[at] + step, [](u8 b) { return b != 0; }))
-          pieces.push_back([=](Case& c) { std::memset(&c.memory[at], 0, step); });
-      if (pieces.size() <= kMost) all.insert(all.end(), pieces.begin(), pieces.end());
-    }
-  }
-
-  Case best_;
-  Rung rung_;
-  const Cpuid& cpuid_;
-  const RunBoth& run_;
-};
+std::vector<Change> all_changes(const Case& best) {
+  std::vector<Change> all;
+  change_prefixes(best, all);
+  change_registers(all);
+  change_floating(all);
+  change_memory(best, all);
+  for (unsigned n = best.length; n-- > 1;) all.push_back([n](Case& c) { c.code[n] = 0; });  // immediates, displacements
+  return all;
+}
 
 }  // namespace
 
-Case shrink(Case c, Rung rung, const Cpuid& cpuid, const RunBoth& run) { return Shrinker(c, rung, cpuid, run).shrink(); }
+Case shrink(const Case& c, Rung rung, const Cpuid& cpuid, const RunBoth& run) {
+  Shrinking<Case> how;
+  how.changes = all_changes;
+  how.is_of_use = [&](const Case& was, const Case& is) {
+    return std::memcmp(&is, &was, sizeof is) != 0 && is_same_instruction(was, is, cpuid);
+  };
+  how.which_differ = [&](std::span<const Case> cases) {
+    const std::vector<Both> both = run(cases);
+    std::vector<bool> differs;
+    for (std::size_t n = 0; n < cases.size(); ++n)
+      differs.push_back(!difference(cases[n], both[n].ours, both[n].theirs, ignored(cases[n], rung, both[n].ours)).empty());
+    return differs;
+  };
+  return Shrinker<Case>(c, how).shrink();
+}
 
 namespace {
 

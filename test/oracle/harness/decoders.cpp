@@ -18,7 +18,7 @@ namespace {
 
 /// What both decoders expose of one instruction.
 struct Seen {
-  bool ok = false, knc = false;
+  bool ok = false, knc = false, newer = false;  ///< sets of Knights Corner; AVX-VNNI, VAES, VPCLMULQDQ
   unsigned length = 0;
   std::string mnemonic;
   struct Memory {
@@ -89,6 +89,8 @@ struct Decoders::Engines {
     s.length = z.length;
     s.knc =
         z.meta.isa_ext == ZYDIS_ISA_EXT_KNC || z.meta.isa_ext == ZYDIS_ISA_EXT_KNCE || z.meta.isa_ext == ZYDIS_ISA_EXT_KNCV;
+    s.newer = z.meta.isa_ext == ZYDIS_ISA_EXT_AVX_VNNI || z.meta.isa_ext == ZYDIS_ISA_EXT_VAES ||
+              z.meta.isa_ext == ZYDIS_ISA_EXT_VPCLMULQDQ;
     s.mnemonic = ZydisMnemonicGetString(z.mnemonic);
     for (unsigned n = 0; n < z.operand_count_visible; ++n) {
       const bool shown = o[n].visibility == ZYDIS_OPERAND_VISIBILITY_EXPLICIT;
@@ -198,10 +200,9 @@ Prefixes prefixes_of(const u8* b) {
   for (;; ++p.count) {
     const u8 x = b[p.count];
     const bool rex = x >= 0x40 && x <= 0x4f;
-    const bool legacy =
-        x == 0x26 || x == 0x2e || x == 0x36 || x == 0x3e || (x >= 0x64 && x <= 0x67) || x == 0xf0 || x == 0xf2 || x == 0xf3;
+    const bool legacy = is_prefix(x, false);
     if ((!rex && !legacy) || p.count == 12) break;
-    p.rex_inside |= p.rex && legacy;
+    p.rex_inside |= p.rex;
     p.rex |= rex;
     p.mandatory += x == 0x66 || x == 0xf2 || x == 0xf3;
     if (legacy) p.mandatory_last = x == 0x66 || x == 0xf2 || x == 0xf3;
@@ -256,9 +257,12 @@ constexpr Rule kRules[] = {
     {{"VEX that is #UD", "66, F2, F3, LOCK or REX before it, or a wrong W: Zydis refuses it, Capstone 4 accepts it"},
      [](const Prefixes& p, const std::string& kind, const Seen&, const Seen&) {
        return kind == "zydis refuses" && (p.opcode[0] == 0xc4 || p.opcode[0] == 0xc5); }},
-    {{"67 before 0F 38", "Capstone 4 takes it for 66 when a REX prefix follows"},
-     [](const Prefixes& p, const std::string&, const Seen&, const Seen&) {
-       return p.address && p.rex && p.opcode[0] == 0x0f && (p.opcode[1] == 0x38 || p.opcode[1] == 0x3a); }},
+    {{"67 before 0F", "Capstone 4 takes it for 66 when a REX prefix follows"},
+     [](const Prefixes& p, const std::string& kind, const Seen&, const Seen&) {
+       return p.address && p.rex && p.opcode[0] == 0x0f && (p.opcode[1] == 0x38 || p.opcode[1] == 0x3a || kind == "register"); }},
+    {{"PadLock", "VIA's instructions without their REP: Zydis refuses them, Capstone 4 does not"},
+     [](const Prefixes& p, const std::string& kind, const Seen&, const Seen&) {
+       return kind == "zydis refuses" && p.opcode[0] == 0x0f && (p.opcode[1] == 0xa6 || p.opcode[1] == 0xa7); }},
     {{"MOV to CS", "raises #UD; Zydis refuses it, Capstone 4 accepts it"},
      [](const Prefixes& p, const std::string& kind, const Seen&, const Seen&) { return kind == "zydis refuses" && p.opcode[0] == 0x8e; }},
     {{"REX.R and a segment register", "processors ignore the bit (the host oracle runs it); Capstone 4 refuses it"},
@@ -281,15 +285,15 @@ constexpr Rule kRules[] = {
     {{"opmask registers", "AVX-512 on K0 to K7: Capstone 4 knows some of it"},
      [](const Prefixes& p, const std::string& kind, const Seen& z, const Seen&) {
        return kind == "capstone refuses" && (p.opcode[0] == 0xc4 || p.opcode[0] == 0xc5) && z.mnemonic[0] == 'k'; }},
-    {{"newer than Capstone 4", "ENQCMD, MOVDIRI, MOVDIR64B, GFNI, shadow stacks, MWAITX and later AVX-512 forms"},
+    {{"newer than Capstone 4", "ENQCMD, MOVDIRI, MOVDIR64B, GFNI, shadow stacks, MWAITX, AVX-VNNI, VAES and VPCLMULQDQ of 256 bits, and later AVX-512 forms"},
      [](const Prefixes& p, const std::string&, const Seen& z, const Seen&) {
        return one_of(z.mnemonic, "enqcmd enqcmds movdiri movdir64b gf2p8affineinvqb gf2p8affineqb gf2p8mulb wrussd wrussq wrssd wrssq incsspd "
                      "incsspq rdsspd rdsspq rstorssp saveprevssp setssbsy clrssbsy mwaitx monitorx ptwrite cldemote wbnoinvd serialize "
                      "xsusldtrk xresldtrk hreset senduipi uiret testui clui stui rdpru mcommit invlpgb tlbsync psmash pvalidate rmpupdate rmpadjust "
-                     "tdcall seamret seamops seamcall pconfig enclv rdpkru wrpkru rdpid clzero rdsspq") || p.opcode[0] == 0x62 || z.mnemonic.find("gf2p8") != std::string::npos; }},
+                     "tdcall seamret seamops seamcall pconfig enclv rdpkru wrpkru rdpid clzero rdsspq") || p.opcode[0] == 0x62 || z.newer || z.mnemonic.find("gf2p8") != std::string::npos; }},
     {{"REX.B and 90H", "after 66 or another REX it is XCHG with R8 (SDM vol. 2, XCHG); Capstone 4 prints NOP"},
      [](const Prefixes&, const std::string&, const Seen& z, const Seen& c) { return z.mnemonic == "xchg" && c.mnemonic == "nop"; }},
-    {{"REX not last", "a REX prefix before another prefix is ignored (SDM vol. 2, 2.2.1); Capstone 4 takes it all the same"},
+    {{"REX not last", "a REX prefix before another prefix, or another REX, is ignored (SDM vol. 2, 2.2.1); Capstone 4 takes it all the same"},
      [](const Prefixes& p, const std::string&, const Seen&, const Seen&) { return p.rex_inside; }},
 };
 // clang-format on

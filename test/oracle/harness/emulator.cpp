@@ -1,5 +1,6 @@
 #include "test/oracle/harness/emulator.h"
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <stdexcept>
@@ -75,6 +76,15 @@ bool Emulator::end() {
   waitpid(child_, &status, 0);
   child_ = -1;
   return WIFEXITED(status) && WEXITSTATUS(status) == kAbsent;
+}
+
+void run_all(std::size_t cases, const std::function<std::vector<bool>(std::size_t first)>& boot,
+             const std::function<void(std::size_t number)>& lost) {
+  for (std::size_t first = 0; first < cases; ++first) {
+    const std::vector<bool> done = boot(first);
+    first += static_cast<std::size_t>(std::find(done.begin(), done.end(), false) - done.begin());
+    if (first < cases) lost(first);
+  }
 }
 
 }  // namespace nestwalk::oracle

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/types.h"
 
@@ -36,5 +37,10 @@ class Emulator {
   int from_child_ = -1;
   bool gone_ = false;
 };
+
+/// Boots images until each of the cases has a record: `boot` gets the number of the first case of an image and says which
+/// of those from there on have one. What comes first without a record has failed: `lost` is told, and the rest boots anew.
+void run_all(std::size_t cases, const std::function<std::vector<bool>(std::size_t first)>& boot,
+             const std::function<void(std::size_t number)>& lost);
 
 }  // namespace nestwalk::oracle

@@ -56,18 +56,16 @@ void ImageSide::read_records() {
 }
 
 void ImageSide::finish() {
-  for (;;) {
+  const auto read_from = [&](std::size_t first) {
+    if (first) first_ = first, boot();  // start() has booted the first image
     read_records();
     emulator_.end();
-    const auto lost = std::find(done_.begin() + static_cast<std::ptrdiff_t>(first_), done_.end(), false);
-    if (lost == done_.end()) return;
-    const auto at = static_cast<std::size_t>(lost - done_.begin());
-    outcomes_[at] = Outcome{};
-    outcomes_[at].vector = Outcome::kDied;
-    first_ = at + 1;
-    if (first_ == cases_.size()) return;
-    boot();
-  }
+    return std::vector<bool>(done_.begin() + static_cast<std::ptrdiff_t>(first), done_.end());
+  };
+  run_all(cases_.size(), read_from, [&](std::size_t n) {
+    outcomes_[n] = Outcome{};
+    outcomes_[n].vector = Outcome::kDied;
+  });
 }
 
 std::unique_ptr<ImageSide> make_image_side(const char* engine, std::string& missing) {

@@ -27,7 +27,14 @@ constexpr u64 kGdtOfLinux[16] = {0,
                                  0x00cff3000000ffff,
                                  0x00affb000000ffff,
                                  0,
-                                 0x00008b0420000067};
+                                 0x00008b0420000067,
+                                 0,
+                                 0,
+                                 0,
+                                 0,
+                                 0,
+                                 0,
+                                 0x0040f50000000000 | kNumberLimit};
 
 bool in_page(u64 a, u64 page, u64 bytes) { return a - page < bytes; }
 
@@ -45,12 +52,19 @@ sim::Settings every_feature(const std::function<bool(Feature)>& lacks) {
   return s;
 }
 
+const Cpuid& every_cpuid() {
+  static sim::Settings settings = every_feature([](Feature) { return false; });
+  static const Cpuid cpuid(settings, 1'000'000'000);
+  return cpuid;
+}
+
 Result<mmu::Translation> PageRights::probe(LinearAddr a, mmu::Access access) const {
   if (!is_canonical(a.value, 48)) return Fault{.kind = Fault::Kind::non_canonical, .error = 0, .address = a.value};
   const bool code = in_page(a.value, kCodePage, 0x2000), data = in_page(a.value, kData, kDataBytes);
   const bool there = access.user ? code || data : memory_.host(MachineAddr(a.value)) != nullptr;
+  const bool own = in_page(a.value, kLeave, 0x1000), fetch = access.side == mmu::Side::fetch;
   const bool refused =
-      access.user && there && ((access.side == mmu::Side::store && code) || (access.side == mmu::Side::fetch && data));
+      access.user && there && ((access.side == mmu::Side::store && code) || (fetch && data) || (!fetch && own));
   if (!there || refused)
     return Fault{.kind = Fault::Kind::page_fault,
                  .error = (there ? pf::present : 0) | (access.side == mmu::Side::store ? pf::write : 0) |

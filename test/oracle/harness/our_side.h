@@ -13,6 +13,8 @@ namespace nestwalk::oracle {
 
 /// Settings of a processor with everything that we implement, less the features that `lacks` says a peer has not.
 sim::Settings every_feature(const std::function<bool(cpu::Feature)>& lacks);
+/// A processor that lacks nothing, to decode for.
+const cpu::Cpuid& every_cpuid();
 
 /// Pages with rights, one to one; what is not listed faults.
 class PageRights final : public mmu::MmuModel {

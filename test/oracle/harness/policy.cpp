@@ -49,6 +49,8 @@ constexpr PolicyLine kPolicy[] = {
     {"identity", "CPUID", kEveryRung | kImage, 0, kEverything},
     {"hint-nop", "CLDEMOTE", kEveryRung, 0, kEverything},
     // ---- not the same by nature
+    {"harness-page", "*", kEveryRung | kImage, 0, kAnything, When::own_page},
+    {"identity", "LSL", kHost, 0, kDestination, When::cpu_number},
     {"time", "RDTSC RDTSCP", kEveryRung | kImage, 0, kRax | kRcx | kRdx},
     {"random", "RDRAND RDSEED", kEveryRung | kImage, 0, kDestination},
     {"identity", "RDPID", kEveryRung | kImage, 0, kDestination},
@@ -68,7 +70,8 @@ constexpr PolicyLine kPolicy[] = {
     {"masked-bytes", kMasked, kEveryRung, 0, kAddress, When::fault},
     {"split-store", "FBSTP FSTP", kHost, 0, kMemoryPart, When::fault},
     {"string-counters", kStrings, kEveryRung, 0, kHighCounters, When::fault},
-    {"mmx-fault", "MOVNTQ MASKMOVQ MOVD MOVQ", kHost, 0, kX87Part, When::fault},
+    {"string-counters", kStrings, kPeers, 0, kHighCounters, When::no_count},
+    {"mmx-fault", "MOVNTQ MASKMOVQ MOVD MOVQ", kHost | kBochs, 0, kX87Part, When::fault},
     // ---- alignment checks
     {"alignment-images", kImages, kEveryRung, 0, kAlignment},
     {"alignment-elements", kGathers, kEveryRung, 0, kAlignment},
@@ -143,6 +146,7 @@ constexpr PolicyLine kPolicy[] = {
     {"qemu-hints", "NOP TEST", kQemu, 0, kEverything},
     {"qemu-gathers", kGathers, kQemu, 0, kEverything},
     {"qemu-wide-reads", "*", kTcg, 0, kTheirFault},
+    {"qemu-wide-reads", kMasked, kTcg, 0, kRefused},
     {"split-store", "*", kQemu, 0, kMemoryPart | kX87Part, When::fault},
     {"qemu-denormals", "VCVTPS2PH", kQemu, 0, kMemoryPart, When::denormals},
     {"qemu-adx", "ADCX ADOX BLSI", kTcg, 0, kEverything},
@@ -168,6 +172,12 @@ constexpr PolicyLine kPolicy[] = {
     {"bochs-adx", "ADOX", kBochs, fl::of},
     {"bochs-fma", kFused, kBochs, 0, kMxcsrPart},
     {"bochs-fma", "DPPS DPPD VDPPS VDPPD CVTSD2SS CVTPD2PS VCVTSD2SS VCVTPD2PS", kBochs, 0, kMxcsrPart},
+    {"bochs-fma", kFused, kBochs, 0, kAnything, When::numeric},
+    {"bochs-fma", "DPPS DPPD VDPPS VDPPD CVTSD2SS CVTPD2PS VCVTSD2SS VCVTPD2PS", kBochs, 0, kAnything, When::numeric},
+    {"bochs-segment", "MOV", kBochs, 0, kAnything, When::rex_segment},
+    {"bochs-shift", "PSRLQ", kBochs, 0, kVectors},
+    {"bochs-shift", "PSRAW PSRAD PSRLW PSRLD PSRLQ PSLLW PSLLD PSLLQ", kBochs, 0, kMmxExponent},
+    {"bochs-x87", "FSCALE", kBochs, 0, kX87Part, When::loose_x87},
     {"split-store", "FBSTP FSTP FNSTENV FNSAVE", kBochs, 0, kMemoryPart, When::fault},
     {"access-order", "FBLD FLD FBSTP FSTP", kQemu | kBochs, 0, kAddress, When::fault},
     {"limit-wrap", "*", kBochs, 0, kWhichFault, When::segment},
@@ -208,12 +218,6 @@ const Index& index() {
   return i;
 }
 
-const Cpuid& every_cpuid() {
-  static sim::Settings settings = every_feature([](Feature) { return false; });
-  static const Cpuid cpuid(settings, 1'000'000'000);
-  return cpuid;
-}
-
 bool has_wide_memory(const Insn& i) {
   for (unsigned n = 0; n < 4; ++n)
     if (i.kind[n] == Operand::mem && i.size[n] == 16) return true;
@@ -243,6 +247,12 @@ bool has_x87(const Case& c, const Outcome& ours) {
   return c.before.tags || c.before.fsw || ours.after.tags || ours.after.fsw != c.before.fsw;
 }
 
+/// The operands' addresses have 32 bits in 64-bit mode.
+bool has_narrow_addresses(const Case& c) {
+  const auto end = std::find_if(c.code.begin(), c.code.begin() + c.length, [](u8 b) { return !is_prefix(b, true); });
+  return c.mode == Mode::k64 && std::find(c.code.begin(), end, 0x67) != end;
+}
+
 bool is_about(const PolicyLine& l, const Case& c, const Outcome& ours) {
   Insn i;
   const auto decode = [&] {
@@ -263,6 +273,15 @@ bool is_about(const PolicyLine& l, const Case& c, const Outcome& ours) {
              std::find(c.code.begin(), c.code.begin() + c.length, 0xf0) != c.code.begin() + c.length;
     case When::loose_x87: return has_x87(c, ours) && !is_plain_x87(c, ours);
     case When::rep_fault: return ours.vector == ex::pf;
+    case When::numeric: return ours.vector == ex::xm;
+    case When::rex_segment:
+      return has_rex(c, 4) && decode() && std::find(std::begin(i.kind), std::end(i.kind), Operand::seg) != std::end(i.kind);
+    case When::no_count: return has_narrow_addresses(c) && !static_cast<u32>(c.before.gpr[RCX]);
+    case When::cpu_number:
+      return std::any_of(ours.after.gpr.begin(), ours.after.gpr.end(), [](u64 v) { return u16(v) == kNumberLimit; });
+    case When::own_page:
+      return (ours.after.rip - kLeave < 0x1000 && ours.after.rip != kLeave) ||
+             (ours.vector == ex::pf && ours.address - kLeave < 0x1000);
     case When::no_trap:
       if (ours.vector == ex::ac || ours.vector == ex::xm || ours.vector == ex::mf) return true;
       return (ours.vector == ex::gp || ours.vector == ex::ss) && decode() && !i.has(Insn::kVex) && has_wide_memory(i);
@@ -282,7 +301,7 @@ Ignored ignored(const Case& c, Rung rung, const Outcome& ours) {
     all.parts |= l->parts;
   }
   all.anything = all.parts & kAnything;
-  all.kernel_hidden = rung == kHost;
+  all.kernel_hidden = rung & (kHost | kQemu | kBochs | kImage);  // images have their runner there
   all.may_die = rung == kUnicorn;
   all.either_fault = all.parts & kWhichFault;
   all.alignment = (all.parts & kAlignment) && (c.before.rflags & fl::ac);
@@ -307,6 +326,8 @@ std::vector<std::string> unknown_names() {
   std::vector<std::string> all = index().unknown;
   for (const SystemLine& l : system_policy())
     if (!cpu::is_policy(l.row)) all.push_back(l.row);
+  for (const SystemExclusion& e : system_exclusions())
+    if (!cpu::is_policy(e.row)) all.push_back(e.row);
   return all;
 }
 
@@ -331,6 +352,9 @@ std::string whole_policy_page() {
     for (const SystemLine& l : system_policy())
       if (std::string_view(l.row) == row.id)
         s += fmt::format("{}{}, system cases: {}", s.empty() ? "" : "; ", names_of(l.rungs), l.about);
+    for (const SystemExclusion& e : system_exclusions())
+      if (std::string_view(e.row) == row.id)
+        s += fmt::format("{}{}, system cases: {} not run", s.empty() ? "" : "; ", names_of(e.rungs), e.about);
     return s;
   });
 }

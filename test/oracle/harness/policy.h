@@ -58,18 +58,23 @@ enum Part : u32 {
 /// Which cases a line is about.
 enum class When : u8 {
   always,
-  fault,       ///< we raise an exception
-  no_trap,     ///< we raise #AC, #XM or #MF, or #GP for a misaligned operand of a legacy vector instruction
-  lock,        ///< we raise #UD, and the encoding has a LOCK prefix
-  undefined,   ///< we raise #UD
-  protection,  ///< we raise #GP
-  narrow,      ///< in 32-bit mode
-  segment,     ///< we raise #GP or #SS in 32-bit mode
-  wide,        ///< the operand size is 64 bits
-  absolute,    ///< the operand is addressed without a register of the instruction's: RIP-relative or a displacement
-  denormals,   ///< MXCSR.DAZ or FTZ is set
-  loose_x87,   ///< an x87 exception is unmasked, a register is empty, or an operand or result is invalid
-  rep_fault,   ///< a repeated string instruction faults
+  fault,        ///< we raise an exception
+  no_trap,      ///< we raise #AC, #XM or #MF, or #GP for a misaligned operand of a legacy vector instruction
+  lock,         ///< we raise #UD, and the encoding has a LOCK prefix
+  undefined,    ///< we raise #UD
+  protection,   ///< we raise #GP
+  narrow,       ///< in 32-bit mode
+  segment,      ///< we raise #GP or #SS in 32-bit mode
+  wide,         ///< the operand size is 64 bits
+  absolute,     ///< the operand is addressed without a register of the instruction's: RIP-relative or a displacement
+  denormals,    ///< MXCSR.DAZ or FTZ is set
+  loose_x87,    ///< an x87 exception is unmasked, a register is empty, or an operand or result is invalid
+  rep_fault,    ///< a repeated string instruction faults
+  no_count,     ///< a repeated string instruction with 32-bit addresses in 64-bit mode and ECX = 0
+  numeric,      ///< we raise #XM
+  rex_segment,  ///< REX.R with a segment register
+  cpu_number,   ///< our result is the limit of Linux's descriptor that tells of the processor's number
+  own_page,     ///< the page that snippets leave to is read, or entered elsewhere than at its beginning
 };
 
 struct PolicyLine {

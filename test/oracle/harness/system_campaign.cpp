@@ -4,12 +4,26 @@
 
 #include <algorithm>
 
+#include "test/oracle/harness/system_shrink.h"
+
 namespace nestwalk::oracle {
 
 SystemTally SystemResult::sum() const {
   SystemTally all;
   for (const SystemTally& t : by_world) all.cases += t.cases, all.different += t.different;
   return all;
+}
+
+SystemEnd SystemCampaign::run_ours(const DrawnSystem& c) {
+  SystemCase after = c.start;
+  const Ended ended = ours_->run(after);
+  return end_of(c.start, after, ended);
+}
+
+std::vector<SystemEnd> SystemCampaign::run_theirs(std::span<const DrawnSystem* const> cases) {
+  std::vector<const SystemCase*> starts;
+  for (const DrawnSystem* d : cases) starts.push_back(&d->start);
+  return theirs_.run(starts);
 }
 
 void SystemCampaign::run_batch(u64 first, u64 count) {
@@ -23,12 +37,10 @@ void SystemCampaign::run_batch(u64 first, u64 count) {
     if (const char* row = not_run(rung_, d)) {
       why = fmt::format("row {} of the policy", row);
     } else {
-      SystemCase after = d.start;
-      const Ended ended = ours_->run(after);
-      end = end_of(d.start, after, ended);
+      end = run_ours(d);
       if (const char* reason = not_in_images(end))
         why = reason;
-      else if (ended == Ended::shutdown && n % kShutdownShare)
+      else if (end.ended == Ended::shutdown && n % kShutdownShare)
         why = "shuts down, as others that were run";
     }
     if (!why.empty()) {
@@ -37,19 +49,45 @@ void SystemCampaign::run_batch(u64 first, u64 count) {
     }
     drawn.push_back(std::move(d)), ours.push_back(std::move(end)), numbers.push_back(n);
   }
-  std::vector<const SystemCase*> starts;
-  for (const DrawnSystem& d : drawn) starts.push_back(&d.start);
-  const std::vector<SystemEnd> theirs = theirs_.run(starts);
+  std::vector<const DrawnSystem*> all;
+  for (const DrawnSystem& d : drawn) all.push_back(&d);
+  const std::vector<SystemEnd> theirs = run_theirs(all);
   for (std::size_t n = 0; n < drawn.size(); ++n) {
     SystemTally& tally = result_.by_world[static_cast<unsigned>(drawn[n].world)];
     ++tally.cases;
-    const auto rest = unexplained(rung_, {drawn[n], ours[n], theirs[n]}, differences(drawn[n].start, ours[n], theirs[n]));
-    if (rest.empty()) continue;
+    if (rest(drawn[n], ours[n], theirs[n]).empty()) continue;
     ++tally.different;
     if (result_.findings.size() < SystemResult::kShown)
-      result_.findings.push_back(
-          fmt::format("case {} {}: nestwalk/{}:{}\n", numbers[n], describe(drawn[n]), names_of(rung_), describe(rest)));
+      result_.findings.push_back(show(numbers[n], drawn[n], ours[n], theirs[n]));
   }
+}
+
+std::vector<bool> SystemCampaign::still_differ(std::span<const DrawnSystem> cases, bool with_shutdowns) {
+  std::vector<bool> differ(cases.size());
+  std::vector<std::size_t> asked;
+  std::vector<SystemEnd> ours;
+  std::vector<const DrawnSystem*> all;
+  for (std::size_t n = 0; n < cases.size(); ++n) {
+    SystemEnd end = run_ours(cases[n]);
+    if (not_in_images(end) || (end.ended == Ended::shutdown && !with_shutdowns)) continue;
+    asked.push_back(n), all.push_back(&cases[n]), ours.push_back(std::move(end));
+  }
+  const std::vector<SystemEnd> theirs = run_theirs(all);
+  for (std::size_t k = 0; k < asked.size(); ++k) differ[asked[k]] = !rest(*all[k], ours[k], theirs[k]).empty();
+  return differ;
+}
+
+std::string SystemCampaign::show(u64 number, const DrawnSystem& drawn, const SystemEnd& ours, const SystemEnd& theirs) {
+  const auto shown = [&](const DrawnSystem& c, const SystemEnd& a, const SystemEnd& b) {
+    return fmt::format("case {} {}\n{}  nestwalk: {}\n  {}: {}\n  nestwalk/{}:{}\n", number, describe(drawn), show_start(c),
+                       show_end(c, a), theirs_.name(), show_end(c, b), theirs_.name(), describe(rest(c, a, b)));
+  };
+  if (large_ || result_.findings.size() >= SystemResult::kShrunk) return shown(drawn, ours, theirs);
+  const bool dear = ours.ended == Ended::shutdown || theirs.ended == Ended::shutdown;
+  const DrawnSystem small = shrink(
+      drawn, [&](std::span<const DrawnSystem> cases) { return still_differ(cases, dear); }, dear);
+  const DrawnSystem* const one[] = {&small};
+  return shown(small, run_ours(small), run_theirs(one).front());
 }
 
 SystemResult SystemCampaign::run(u64 first, u64 count, const std::function<void(u64, u64)>& progress) {

@@ -26,7 +26,7 @@ SystemDrawing::SystemDrawing(u64 seed, u64 number) : random_(seed ^ (number + 1)
 DrawnSystem SystemDrawing::finish(const char* family) && {
   put_text(c, code_);
   put_entry_frame(c);
-  return {std::move(c), world, cpl, family, std::move(text_)};
+  return {std::move(c), world, cpl, family, std::move(text_), needs};
 }
 
 u16 SystemDrawing::selector() {
@@ -124,6 +124,8 @@ constexpr Family kFamilies[] = {{"segments", draw_segments},
                                 {"interrupts", draw_interrupts},
                                 {"returns", draw_returns},
                                 {"flags", draw_flags},
+                                {"virtual-8086", draw_virtual_8086, false},
+                                {"privileged", draw_privileged},
                                 {"debug", draw_debug},
                                 {"registers", draw_registers},
                                 {"model-specific", draw_model_specific},
@@ -134,13 +136,19 @@ constexpr Family kFamilies[] = {{"segments", draw_segments},
                                 {"strings", draw_strings},
                                 {"stacks", draw_stacks}};
 
+bool may_draw(const SystemDrawing& d, const Family& f) {
+  if (f.draw == draw_pages) return d.paged();
+  if (f.draw == draw_virtual_8086) return d.cpl == 0 && !d.small() && !d.wide();
+  return f.in_real || d.world != World::real;
+}
+
 }  // namespace
 
 DrawnSystem draw_system_case(u64 seed, u64 number) {
   SystemDrawing d(seed, number);
   const Family* f = nullptr;
   do f = &kFamilies[d.below(std::size(kFamilies))];
-  while ((d.world == World::real && !f->in_real) || (f->draw == draw_pages && !d.paged()));
+  while (!may_draw(d, *f));
   f->draw(d);
   return std::move(d).finish(f->name);
 }

@@ -6,12 +6,16 @@
 
 namespace nestwalk::oracle {
 
+/// What a case needs that not all processors have.
+enum Need : unsigned { kNeedsVme = 1, kNeedsPcid = 2 };
+
 struct DrawnSystem {
   SystemCase start;
   World world = World::real;
   unsigned cpl = 0;
   const char* family = "";  ///< "segments", "gates", ...
   std::string text;         ///< its instructions
+  unsigned needs = 0;       ///< of Need
 };
 
 DrawnSystem draw_system_case(u64 seed, u64 number);

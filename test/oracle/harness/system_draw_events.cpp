@@ -1,4 +1,5 @@
-// Cases of interrupts, returns from them, flags, and debug events (SDM vol. 3, 6, 17.2, 17.3, 20; vol. 2, INT, IRET, POPF).
+// Cases of interrupts, returns from them, flags, virtual-8086 mode and debug events (SDM vol. 3, 6, 17.2, 17.3, 20; vol. 2,
+// INT, IRET, POPF).
 #include <fmt/format.h>
 
 #include "test/oracle/harness/system_drawing.h"
@@ -25,6 +26,12 @@ void draw_gate(SystemDrawing& d, unsigned n) {
   if (d.wide() && d.below(2)) g |= u64{d.below(2)} << 32;  // IST1
   put_word(d.c, at, g, 8);
   if (d.wide() && d.once_in(8)) put_word(d.c, at + 8, d.below(2) ? 0x8000 : 1, 4);  // an address above
+}
+
+/// A trap gate to the end of a case that the user may call.
+void put_gate_for_user(SystemDrawing& d, unsigned n) {
+  put_word(d.c, kIdtAt + 8 * n,
+           gate(kCode0, static_cast<u32>(kTextAt + kSecondText), 15, static_cast<u8>(d.below(3) ? 3 : 0)), 8);
 }
 
 }  // namespace
@@ -110,6 +117,12 @@ void draw_flags(SystemDrawing& d) {
   draw_iopl(d);
   d.lower_stack();
   const u64 image = (d.next() & 0x247fd7 & ~fl::tf) | 2;
+  if (d.cpl == 3 && d.once_in(3)) {
+    d.needs |= kNeedsVme;
+    d.c.state.cr4 |= mmu::cr4::pvi;
+    d.c.state.rflags |= d.next() & (fl::vif | fl::vip);
+    d.say("PVI, ");
+  }
   switch (d.below(6)) {
     case 0:
     case 1: {
@@ -124,6 +137,82 @@ void draw_flags(SystemDrawing& d) {
     case 4: d.op("sti; nop", {0xfb, 0x90}); break;
     default: d.op("sahf; lahf; cmc; std", {0x9e, 0x9f, 0xf5, 0xfd});
   }
+}
+
+namespace {
+
+constexpr u64 kVirtualText = 0xb00, kVirtualEnd = 0xb20;  ///< into the text; where an 8086 interrupt leads
+
+struct VirtualText {
+  const char* name;
+  std::initializer_list<u8> bytes;
+};
+// Each ends in HLT, which faults there.
+constexpr VirtualText kVirtualTexts[] = {
+    {"cli; pushf", {0xfa, 0x9c}},
+    {"sti; pushf", {0xfb, 0x9c}},
+    {"pushf; pop ax", {0x9c, 0x58}},
+    {"pushfd", {0x66, 0x9c}},
+    {"popf; pushf", {0x9d, 0x9c}},
+    {"popfd; pushf", {0x66, 0x9d, 0x9c}},
+    {"int 0x20", {0xcd, 0x20}},
+    {"int 0x21", {0xcd, 0x21}},
+    {"int3", {0xcc}},
+    {"into", {0xce}},
+    {"iret", {0xcf}},
+    {"iretd", {0x66, 0xcf}},
+    {"ud2", {0x0f, 0x0b}},
+    {"in al, dx; out dx, al; mov al, 0", {0xec, 0xee, 0xb0, 0x00}},
+    {"mov ds, ax; mov ax, [bx]", {0x8e, 0xd8, 0x8b, 0x07}},
+    {"lcall", {0x9a, kVirtualEnd & 0xff, kVirtualEnd >> 8, kTextAt >> 4 & 0xff, kTextAt >> 12}},
+    {"push eax; ret", {0x66, 0x50, 0xc3}},
+    {"smsw ax", {0x0f, 0x01, 0xe0}},
+    {"str ax", {0x0f, 0x00, 0xc8}},
+    {"sgdt [bx]", {0x0f, 0x01, 0x07}},
+    {"arpl ax, ax", {0x63, 0xc0}},
+    {"mov cr0, eax", {0x0f, 0x22, 0xc0}},
+    {"rdtsc", {0x0f, 0x31, 0x66, 0x31, 0xc0, 0x66, 0x31, 0xd2}},
+};
+
+}  // namespace
+
+/// IRETD into virtual-8086 mode, with and without its extensions: flags by IOPL, the redirection bitmap, VIF and VIP (SDM
+/// vol. 3, 20.2, 20.3).
+void draw_virtual_8086(SystemDrawing& d) {
+  SystemState& s = d.c.state;
+  d.lower_stack();
+  const bool vme = d.below(2);
+  if (vme) s.cr4 |= mmu::cr4::vme, d.needs |= kNeedsVme;
+  s.cr4 |= d.next() & (mmu::cr4::umip | mmu::cr4::tsd);
+  const u64 drawn = fl::arithmetic | kIoplBits | fl::if_ | fl::nt | (vme ? fl::vif | fl::vip : 0);
+  const u64 flags = (d.next() & drawn) | fl::vm | 2;
+  // The bitmap of I/O permissions, and below it that of redirection, at the end of the TSS or beyond.
+  const u64 base = d.pick<u64>({0x88, 0x88, 0x88, 0x90, 0x68}), limit = d.pick<u64>({0x200, 0x200, 0x8b, 0x8c, 0x67});
+  put_word(d.c, kTssAt + 0x66, base, 2);
+  put_word(d.c, kGdtAt + kTssSelector, limit, 2);
+  s.tr.limit = static_cast<u32>(limit);
+  for (u64 at = 0x68; at < 0x100; at += 8) put_word(d.c, kTssAt + at, d.pick<u64>({0, 0, ~u64{0}, d.next()}), 8);
+  // Interrupts of an 8086 lead to the text's HLT; their table may be the user's to read.
+  for (const unsigned n : {3, 4, 0x20, 0x21}) put_word(d.c, 4 * n, (kTextAt >> 4) << 16 | kVirtualEnd, 4);
+  if (d.paged() && d.below(4)) put_word(d.c, d.page_entry_at(0), word_at(d.c, d.page_entry_at(0), 4) | 4, 4);
+  put_gate_for_user(d, 0x20), put_gate_for_user(d, 0x21);
+  const VirtualText& text = kVirtualTexts[d.below(std::size(kVirtualTexts))];
+  std::copy(text.bytes.begin(), text.bytes.end(), d.c.memory.begin() + kTextAt + kVirtualText);
+  d.c.memory[kTextAt + kVirtualText + text.bytes.size()] = d.c.memory[kTextAt + kVirtualEnd] = 0xf4;
+  s.gpr[RAX] = (s.gpr[RAX] & ~u64{0xffff}) | (kUserDataAt >> 4);
+  s.gpr[RBX] = d.below(0x100), s.gpr[RDX] = 0x2a0;  // no device
+  const u64 stack = kStack3At >> 4, segment = kUserDataAt >> 4, sp = d.once_in(16) ? d.below(8) : 0x800;
+  // What POPF and IRET find there.
+  const u64 image = (d.next() & 0xffff & ~(d.below(8) ? u64{fl::tf} : 0)) | 2;
+  put_word(d.c, kStack3At + 0x800, image, 4);
+  if (std::string_view(text.name).starts_with("iret")) {
+    const unsigned width = text.bytes.size() > 1 ? 4 : 2;
+    const u64 words[] = {kVirtualEnd, kTextAt >> 4, image};
+    for (unsigned n = 0; n < 3; ++n) put_word(d.c, kStack3At + 0x800 + n * width, words[n], width);
+  }
+  d.op("iretd", {0xcf});
+  d.put_stack({kVirtualText, kTextAt >> 4, flags, sp, stack, segment, segment, d.next() & 0xffff, d.next() & 0xffff}, 4);
+  d.say(fmt::format(" to virtual-8086 mode{} with {:#x}: {}", vme ? " (VME)" : "", flags, text.name));
 }
 
 /// Single-step, breakpoints on text and data, the shadow behind a load of SS, and DR6 afterwards.

@@ -17,7 +17,7 @@ constexpr Loaded kSegments[] = {{"es", 0, 0x26}, {"ss", 2, 0x36}, {"ds", 3, 0x3e
 
 /// A data or code segment whose last byte is somewhere in the data, and an offset around it.
 u32 draw_edge(SystemDrawing& d, u64 at) {
-  const u32 base = d.pick<u32>({0, 0, static_cast<u32>(kDataAt), 0x123});
+  const u32 base = d.pick<u32>({0, 0, static_cast<u32>(kDataAt) - 8, 0x123});  // 64 KiB from there are memory
   const bool pages = base == 0 && d.once_in(3);
   const u32 last = static_cast<u32>((kDataAt + (pages ? 0x1fff : d.below(0x2000))) - base);
   const u8 type = static_cast<u8>(d.once_in(8) ? 8 | d.below(8) : d.below(8)), dpl = d.cpl || d.once_in(4) ? 3 : 0;

@@ -18,6 +18,7 @@ class SystemDrawing {
   World world = World::real;
   unsigned cpl = 0;
   SystemCase c;
+  unsigned needs = 0;  ///< of Need
 
   bool wide() const { return world == World::long64; }
   bool small() const { return world == World::real || world == World::protected16; }
@@ -82,6 +83,8 @@ void draw_tasks(SystemDrawing& d);
 void draw_interrupts(SystemDrawing& d);
 void draw_returns(SystemDrawing& d);
 void draw_flags(SystemDrawing& d);
+void draw_virtual_8086(SystemDrawing& d);
+void draw_privileged(SystemDrawing& d);
 void draw_debug(SystemDrawing& d);
 void draw_registers(SystemDrawing& d);
 void draw_model_specific(SystemDrawing& d);

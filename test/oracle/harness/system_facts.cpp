@@ -167,6 +167,29 @@ const SystemFact kFacts[] = {
      [](const SystemCase& c, Ended e) { return first(halts(c, e), want("CR0.PE", c.state.cr0 & 1, 1)); }},
     {"SYSRET is #GP(0) at CPL 3 (vol. 2, SYSRET)", [] { return at(World::long64, 3, {0x48, 0x0f, 0x07}); },
      [](const SystemCase& c, Ended e) { return raises(c, e, ex::gp, 0); }},
+    {"VIF and VIP under PVI: #GP(0) at the beginning of an instruction (20.3.2, 20.4)", [] {
+       SystemCase c = at(World::paged32, 3, {0x90});
+       c.state.cr4 |= mmu::cr4::pvi;
+       c.state.rflags |= fl::vif | fl::vip;
+       return c; },
+     [](const SystemCase& c, Ended e) { return raises(c, e, ex::gp, 0); }},
+    {"VIF and VIP behind IRETD into virtual-8086 mode with VME: #GP(0) before the first instruction (20.3.2)", [] {
+       SystemCase c = at(World::protected32, 0, {0xcf});
+       c.state.cr4 |= mmu::cr4::vme;
+       c.state.gpr[RSP] -= 0x100;
+       const u32 words[] = {0x100, static_cast<u32>(kTextAt >> 4), fl::vm | fl::vif | fl::vip | 2, 0x800, static_cast<u32>(kStack3At >> 4), 0, 0, 0, 0};
+       for (unsigned n = 0; n < std::size(words); ++n) put_word(c, c.state.gpr[RSP] + 4 * n, words[n], 4);
+       c.memory[kTextAt + 0x100] = 0xfa;  // cli
+       return c; },
+     [](const SystemCase& c, Ended e) { return raises(c, e, ex::gp, 0, 0x100); }},
+    {"FXRSTOR reads all of its 512 bytes (vol. 2, FXRSTOR)", [] { return at(World::paged32, 0, {0x0f, 0xae, 0x0d, 0x60, 0x2e, 0x04, 0x00}); },  // fxrstor [0x42e60]
+     [](const SystemCase& c, Ended e) { return raises(c, e, ex::pf, 0); }},
+    {"a SIB byte of mod 0 and base 5 has no base, whatever REX.B says, with 32-bit addresses too (vol. 2, table 2-3)", [] {
+       SystemCase c = at(World::long64, 0, {0x67, 0x47, 0x8b, 0x3c, 0x15, 0x00, 0x20, 0x04, 0x00});  // mov r15d, [r10d + 0x42000]
+       put_word(c, kUserDataAt, 0x12345678, 4);
+       c.state.gpr[13] = 0x1000;
+       return c; },
+     [](const SystemCase& c, Ended e) { return first(halts(c, e), want("r15", c.state.gpr[15], 0x12345678)); }},
     // clang-format on
 };
 

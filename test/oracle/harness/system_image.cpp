@@ -308,13 +308,13 @@ std::vector<SystemEnd> SystemImage::run(std::span<const SystemCase* const> cases
   std::vector<const SystemCase*> sorted;
   for (const std::size_t n : order) sorted.push_back(cases[n]);
   std::vector<SystemEnd> ends(cases.size());
-  for (std::size_t first = 0; first < sorted.size();) {
+  const auto boot_from = [&](std::size_t first) {
     std::vector<bool> done(sorted.size() - first);
     boot(std::span(sorted).subspan(first), std::span(ends).subspan(first), done);
     emulator_.end();
-    first += static_cast<std::size_t>(std::find(done.begin(), done.end(), false) - done.begin());
-    if (first < sorted.size()) ends[first++].ended = Ended::shutdown;
-  }
+    return done;
+  };
+  run_all(sorted.size(), boot_from, [&](std::size_t n) { ends[n].ended = Ended::shutdown; });
   std::vector<SystemEnd> as_asked(cases.size());
   for (std::size_t n = 0; n < order.size(); ++n) as_asked[order[n]] = std::move(ends[n]);
   return as_asked;

@@ -33,16 +33,26 @@ std::string describe(const std::vector<SystemDifference>& all);
 /// What keeps a case out of images, by how it ends here; nullptr: nothing.
 const char* not_in_images(const SystemEnd& ours);
 
+/// Something that runs cases and shows what an image would.
+class SystemSide {
+ public:
+  virtual ~SystemSide() = default;
+  virtual const char* name() const = 0;
+  /// One end for each case.
+  virtual std::vector<SystemEnd> run(std::span<const SystemCase* const> cases) = 0;
+};
+
 /// A PC that runs images of cases.
-class SystemImage {
+class SystemImage final : public SystemSide {
  public:
   /// `engine`: nestwalk, qemu or bochs.
   explicit SystemImage(const char* engine);
+  const char* name() const override { return emulator_.engine(); }
   /// Empty where an image ran; else why not.
   const std::string& missing() const { return missing_; }
-  /// One end for each case. An emulator that dies or falls silent has shut down; the cases behind boot anew. Cases run
-  /// world by world, so that the runner seldom makes its memory anew.
-  std::vector<SystemEnd> run(std::span<const SystemCase* const> cases);
+  /// An emulator that dies or falls silent has shut down; the cases behind boot anew. Cases run world by world, so that the
+  /// runner seldom makes its memory anew.
+  std::vector<SystemEnd> run(std::span<const SystemCase* const> cases) override;
 
  private:
   /// Boots an image and takes the records of its cases; false without its last word.

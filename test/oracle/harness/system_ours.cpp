@@ -25,7 +25,6 @@ class EmptyBus final : public mmu::Bus {
 class OurSystem final : public SystemMachine, public Platform {
  public:
   OurSystem() {
-    settings_.set("cpu.model=golden-cove");
     memory_.install(MachineAddr(0), kSystemBytes);
     model_ = mmu::Models::instance().make("native",
                                           mmu::ModelParts{settings_, memory_, caches_, counts_, filter_.tlb_owners(), 1});
@@ -40,6 +39,7 @@ class OurSystem final : public SystemMachine, public Platform {
   Ended run(SystemCase& c) override {
     memory_.write(MachineAddr(0), c.memory);
     load(c.state);
+    task_priority_ = 0;
     const Stop why = cpu_->run(clock_.instructions + 1000);
     store(c.state);
     memory_.read(MachineAddr(0), c.memory);
@@ -97,12 +97,16 @@ class OurSystem final : public SystemMachine, public Platform {
   int acknowledge_interrupt() override { return -1; }
   bool apic_read(u32, u64&) override { return false; }
   bool apic_write(u32, u64) override { return false; }
-  u64 task_priority() override { return 0; }
-  void set_task_priority(u64) override {}
+  u64 task_priority() override { return task_priority_; }
+  void set_task_priority(u64 value) override { task_priority_ = value; }
   void magic(u32, u64) override {}
   void note(const std::string&) override {}
 
-  sim::Settings settings_;
+  sim::Settings settings_ = [] {
+    sim::Settings s;
+    s.set("cpu.model=golden-cove");
+    return s;
+  }();
   mmu::MachineMemory memory_;
   EmptyBus bus_;
   sim::Clock clock_;
@@ -114,6 +118,7 @@ class OurSystem final : public SystemMachine, public Platform {
   Cpuid cpuid_{settings_, 1'000'000'000};
   OneCycleEach timing_;
   std::optional<Cpu> cpu_;
+  u64 task_priority_ = 0;
 };
 
 }  // namespace

@@ -23,15 +23,41 @@ bool is_wide(const Ends& e) { return e.drawn.world == World::long64; }
 bool protection(const Ends& e) { return e.ours.place == ex::gp || e.ours.place == ex::ss; }
 bool same_place(const Ends& e) { return e.ours.ended == e.theirs.ended && e.ours.place == e.theirs.place; }
 
-/// The word where our handler's stack pointer is: the error code of exceptions that have one; 0 on stacks of the case's
-/// own.
-u64 top_of_stack(const Ends& e) {
-  const u16 stack = e.ours.state.seg[SS].selector;
-  if (stack != kData0 && stack != kData16 && stack > 3) return 0;  // of a base that is not known here
-  const u64 at = (stack == kData16 ? kDataAt : 0) + e.ours.state.gpr[RSP], word = at & ~u64{7};
+u64 left_at(const Ends& e, u64 word) {
   const auto it = e.ours.changed.find(word);
-  const u64 v = it != e.ours.changed.end() ? it->second : word < kSystemBytes ? word_at(e.drawn.start, word, 8) : 0;
-  return static_cast<u32>(v >> (8 * (at & 7)));
+  return it != e.ours.changed.end() ? it->second : word < kSystemBytes ? word_at(e.drawn.start, word, 8) : 0;
+}
+/// Four bytes of our handler's stack.
+u64 on_stack(const Ends& e, u64 offset) {
+  const u16 stack = e.ours.state.seg[SS].selector;
+  const bool real = e.drawn.world == World::real;
+  const u64 base = real ? u64{stack} << 4 : stack == kData16 ? kDataAt : 0;
+  const u64 at = base + e.ours.state.gpr[RSP] + offset, word = at & ~u64{7};
+  const u64 low = left_at(e, word) >> (8 * (at & 7)), high = at & 7 ? left_at(e, word + 8) << (64 - 8 * (at & 7)) : 0;
+  return static_cast<u32>(low | high);
+}
+/// Whether the base of our handler's stack is known here.
+bool knows_stack(const Ends& e) {
+  const u16 stack = e.ours.state.seg[SS].selector;
+  return e.drawn.world == World::real || stack == kData0 || stack == kData16 || stack < 4;
+}
+/// The error code of exceptions that have one; 0 in real mode and on stacks of the case's own.
+u64 error_code(const Ends& e) { return knows_stack(e) && e.drawn.world != World::real ? on_stack(e, 0) : 0; }
+/// Where the instruction is that we say raised an exception with an error code.
+u64 fault_at(const Ends& e) {
+  if (e.drawn.world == World::real) return (on_stack(e, 2) & 0xffff) * 16 + (on_stack(e, 0) & 0xffff);
+  const u64 bytes = is_wide(e) ? 8 : 4, selector = on_stack(e, 2 * bytes) & 0xffff;
+  return (selector == kCode16 ? kTextAt : 0) + on_stack(e, bytes);
+}
+/// It is the first one of the text; or not of the text, but of what stray code finds elsewhere.
+bool is_first(const Ends& e) { return knows_stack(e) && fault_at(e) == kTextAt; }
+bool is_stray(const Ends& e) { return knows_stack(e) && fault_at(e) - kTextAt >= e.drawn.start.text_end - kTextAt; }
+
+/// The descriptor that a selector names at the start.
+u64 descriptor_of(const Ends& e, u64 selector) {
+  const u64 index = selector & 0xfff8;
+  return selector & 4 ? word_at(e.drawn.start, kLdtAt + (index & 0x38), 8)
+                      : word_at(e.drawn.start, kGdtAt + index % (8 * kGdtEntries), 8);
 }
 
 /// A word of a page's entry differs in A and D alone.
@@ -54,6 +80,24 @@ bool lacks_resume(const Difference& d) {
 /// Bits of a page fault's error code.
 bool in_error_code(const Ends& e, const Difference& d, u64 bits) {
   return is_memory(d) && e.ours.place == ex::pf && same_place(e) && only_within(d, bits);
+}
+
+u64 limit_of(u64 d) {
+  const u64 limit = (d & 0xffff) | (d >> 32 & 0xf0000);
+  return d >> 55 & 1 ? limit << 12 | 0xfff : limit;
+}
+/// Whether a gate outside 64-bit mode leads beyond the limit of its code segment.
+bool leads_beyond_limit(const Ends& e, u64 vector) {
+  const u64 gate = word_at(e.drawn.start, kIdtAt + 8 * vector, 8);
+  return ((gate & 0xffff) | (gate >> 32 & 0xffff0000)) > limit_of(descriptor_of(e, gate >> 16 & 0xffff));
+}
+/// Whether a far return's target, as its text says it, is beyond the limit of its code segment.
+bool returns_beyond_limit(const Ends& e) {
+  const std::string& text = e.drawn.text;
+  const std::size_t at = text.find("(0x"), colon = text.find(':', at);
+  if (at == std::string::npos || colon == std::string::npos || !(names(e, "iret") || names(e, "lret"))) return false;
+  const u64 d = descriptor_of(e, std::stoull(text.substr(at + 1), nullptr, 16));
+  return static_cast<u32>(std::stoull(text.substr(colon + 1), nullptr, 16)) > limit_of(d);
 }
 
 constexpr SystemLine kLines[] = {
@@ -98,11 +142,19 @@ constexpr SystemLine kLines[] = {
               !e.ours.changed.contains(place_of(d));
      }},
     {"bochs-alignment", kBochs, "SGDT, SIDT",
-     [](const Ends& e, const Difference&) { return is_family(e, {"table registers"}) && e.theirs.place == ex::ac; }},
+     [](const Ends& e, const Difference&) { return (names(e, "sgdt") || names(e, "sidt")) && e.theirs.place == ex::ac; }},
+    {"bochs-virtual", kBochs, "VIF and VIP under CR4.PVI in 64-bit mode",
+     [](const Ends& e, const Difference&) { return is_wide(e) && names(e, "PVI") && protection(e) && is_first(e); }},
     {"bochs-debug", kBochs, "RF between the elements of a string; hits of the next instruction's breakpoint beside a trap",
      [](const Ends& e, const Difference& d) {
        return is_family(e, {"debug"}) &&
               ((names(e, "rep stosb") && lacks_resume(d)) || (d.name == "dr6" && (d.ours ^ d.theirs) < 16));
+     }},
+    {"bochs-debug", kBochs, "RF in the frame of general detection",
+     [](const Ends& e, const Difference& d) { return names(e, "GD, ") && e.ours.place == ex::db && lacks_resume(d); }},
+    {"no-counters", kQemu | kBochs, "RDPMC that the level or CR4.PCE permits",
+     [](const Ends& e, const Difference&) {
+       return names(e, "rdpmc") && e.ours.place == ex::gp && (!e.drawn.cpl || (e.drawn.start.state.cr4 & mmu::cr4::pce));
      }},
     {"bochs-debug", kBochs, "RF behind the trap of a TSS",
      [](const Ends& e, const Difference& d) {
@@ -114,7 +166,11 @@ constexpr SystemLine kLines[] = {
        const bool null = e.ours.place == ex::gp && e.theirs.place == kSecondEnd;
        return names(e, "iret64") && (null || (e.ours.place == ex::ss && e.theirs.place == ex::np));
      }},
-    {"compat-rip", kBochs, "IRETQ to 32-bit code with a RIP of more than 32 bits",
+    {"qemu-checks", kQemu, "IRET and far RET to an absent SS",
+     [](const Ends& e, const Difference&) {
+       return is_family(e, {"returns", "far"}) && e.ours.place == ex::ss && e.theirs.place == ex::np && is_first(e);
+     }},
+    {"compat-rip", kQemu | kBochs, "IRETQ to 32-bit code with a RIP of more than 32 bits",
      [](const Ends& e, const Difference&) {
        return names(e, "iret64") && e.ours.place == ex::gp && e.theirs.place == ex::pf;
      }},
@@ -137,22 +193,96 @@ constexpr SystemLine kLines[] = {
      [](const Ends& e, const Difference& d) {
        return is_wide(e) && same_place(e) && is_memory(d) && (d.ours & 2) && (d.theirs & ~u64{7}) == 2 * (d.ours & ~u64{7});
      }},
-    {"qemu-segments", kQemu, "accesses that a segment forbids, outside 64-bit mode",
+    {"qemu-segments", kQemu, "accesses through a segment that was loaded before, and strings, outside 64-bit mode",
      [](const Ends& e, const Difference&) {
-       const bool refused = e.ours.ended == Ended::shutdown || (protection(e) && top_of_stack(e) == 0);
-       return !is_wide(e) && refused &&
-              is_family(e, {"segments", "strings", "stacks", "far", "returns", "tasks", "interrupts", "debug"});
+       const bool access = (is_family(e, {"segments"}) && !is_first(e)) || is_family(e, {"strings"});
+       return !is_wide(e) && access && protection(e) && error_code(e) == 0;
+     }},
+    {"qemu-segments", kQemu, "the stack's limit, outside 64-bit mode",
+     [](const Ends& e, const Difference&) {
+       return !is_wide(e) && is_family(e, {"stacks"}) && e.ours.place == ex::ss && error_code(e) == 0;
+     }},
+    {"qemu-segments", kQemu, "accesses of stray code behind far transfers, returns and interrupts, outside 64-bit mode",
+     [](const Ends& e, const Difference&) {
+       return !is_wide(e) && is_family(e, {"far", "returns", "tasks", "interrupts"}) && protection(e) && is_stray(e) &&
+              error_code(e) == 0;
+     }},
+    {"qemu-segments", kQemu, "stacks beyond a limit, where an exception then has none: shutdown, outside 64-bit mode",
+     [](const Ends& e, const Difference& d) {
+       return !is_wide(e) && e.ours.ended == Ended::shutdown && d.name == "ended" &&
+              is_family(e, {"segments", "stacks", "far", "returns", "tasks", "interrupts"});
+     }},
+    {"qemu-segments", kQemu, "gates that lead beyond the limit of their code segment",
+     [](const Ends& e, const Difference&) {
+       const bool protected_mode = !is_wide(e) && e.drawn.world != World::real;
+       return protected_mode && is_family(e, {"interrupts"}) && e.ours.place == ex::gp && error_code(e) <= 1 &&
+              is_first(e) &&
+              (leads_beyond_limit(e, 0x20) || leads_beyond_limit(e, ex::bp) || leads_beyond_limit(e, ex::of) ||
+               leads_beyond_limit(e, ex::ud) || leads_beyond_limit(e, ex::br));
+     }},
+    {"qemu-segments", kQemu, "IRET and far RET beyond the limit of their code segment",
+     [](const Ends& e, const Difference&) {
+       return e.ours.place == ex::gp && error_code(e) == 0 && is_first(e) && returns_beyond_limit(e);
      }},
     {"qemu-overrides", kQemu, "segment overrides in 64-bit mode",
      [](const Ends& e, const Difference&) {
        return is_wide(e) && is_family(e, {"segments"}) && (names(e, "es:[") || names(e, "ss:[") || names(e, "ds:["));
      }},
-    {"qemu-checks", kQemu, "reserved bits, addresses that are not canonical, null selectors: what raises #GP here",
+    {"qemu-checks", kQemu, "WRMSR, and RDMSR of what there is not, at CPL 0; WRFSBASE, WRGSBASE",
      [](const Ends& e, const Difference&) {
-       const bool loose = is_family(e, {"model-specific", "table registers", "system calls", "registers", "selectors"});
-       const bool transfer =
-           is_wide(e) && (is_family(e, {"returns", "far"}) || (is_family(e, {"interrupts"}) && top_of_stack(e) <= 1));
-       return (loose || transfer) && protection(e);
+       const bool msr = !e.drawn.cpl && (names(e, "wrmsr") || names(e, "rdmsr ?"));
+       return is_family(e, {"model-specific"}) && e.ours.place == ex::gp &&
+              (msr || names(e, "wrfsbase") || names(e, "wrgsbase"));
+     }},
+    {"qemu-checks", kQemu, "MOV to CR0, CR3, CR4 at CPL 0",
+     [](const Ends& e, const Difference&) {
+       return is_family(e, {"registers"}) && !e.drawn.cpl && names(e, "mov cr") && is_first(e) && e.ours.place == ex::gp;
+     }},
+    {"qemu-checks", kQemu, "MOV to CR8",
+     [](const Ends& e, const Difference&) {
+       return names(e, "mov cr8") && !e.drawn.cpl && e.ours.place == ex::gp && e.drawn.start.state.gpr[RAX] > 15;
+     }},
+    {"qemu-checks", kQemu, "LLDT, LTR of a descriptor whose second half has a type, in IA-32e mode",
+     [](const Ends& e, const Difference&) {
+       const u64 second = descriptor_of(e, error_code(e) + 8);
+       return is_wide(e) && (names(e, "lldt") || names(e, "ltr")) && e.ours.place == ex::gp && error_code(e) &&
+              (second >> 40 & 0x1f);
+     }},
+    {"sysret-rip", kQemu, "SYSRET",
+     [](const Ends& e, const Difference&) {
+       return names(e, "sysret") && e.ours.place == ex::gp && !is_canonical(e.drawn.start.state.gpr[RCX], 48);
+     }},
+    {"qemu-checks", kQemu, "LGDT, LIDT of addresses that are not canonical",
+     [](const Ends& e, const Difference&) {
+       const u64 base = word_at(e.drawn.start, kUserDataAt + 0x102, 8);
+       return is_wide(e) && (names(e, "lgdt") || names(e, "lidt")) && e.ours.place == ex::gp && !is_canonical(base, 48);
+     }},
+    {"qemu-checks", kQemu, "LTR of a null selector",
+     [](const Ends& e, const Difference&) {
+       return names(e, "ltr") && e.ours.place == ex::gp && (e.drawn.start.state.gpr[RAX] & 0xfffc) == 0;
+     }},
+    {"qemu-checks", kQemu, "SYSENTER, SYSEXIT with a null IA32_SYSENTER_CS that is not 0",
+     [](const Ends& e, const Difference&) {
+       return (names(e, "sysenter") || names(e, "sysexit")) && e.ours.place == ex::gp &&
+              (e.drawn.start.state.sysenter_cs & 0xfffc) == 0;
+     }},
+    {"qemu-checks", kQemu, "interrupts and exceptions whose target is not canonical",
+     [](const Ends& e, const Difference&) {
+       const auto above = [&](u64 n) { return word_at(e.drawn.start, kIdtAt + 16 * n + 8, 4) == 0x8000; };
+       return is_wide(e) && is_family(e, {"interrupts"}) && e.ours.place == ex::gp &&
+              (above(0x20) || above(ex::bp) || above(ex::of) || above(ex::ud) || above(ex::br));
+     }},
+    {"qemu-checks", kQemu, "IRET to compatibility mode with a null SS",
+     [](const Ends& e, const Difference&) {
+       return is_wide(e) && names(e, "iret") && e.ours.place == ex::gp && error_code(e) == 0 && is_first(e) &&
+              (names(e, "ss 0x0") || names(e, "ss 0x1)") || names(e, "ss 0x2)") || names(e, "ss 0x3"));
+     }},
+    {"qemu-checks", kQemu, "code segments with L and D, in IA-32e mode",
+     [](const Ends& e, const Difference&) {
+       constexpr u64 kCode = u64{0x18} << 40, kLongAndBig = u64{0x60} << 48;
+       const u64 d = descriptor_of(e, error_code(e));
+       return is_wide(e) && is_family(e, {"far", "returns", "interrupts"}) && e.ours.place == ex::gp &&
+              (d & kCode) == kCode && (d & kLongAndBig) == kLongAndBig;
      }},
     {"qemu-virtual", kQemu, "IRET with VM above CPL 0",
      [](const Ends& e, const Difference&) { return e.drawn.cpl && names(e, "virtual-8086"); }},
@@ -165,33 +295,49 @@ constexpr SystemLine kLines[] = {
      }},
     {"qemu-gates", kQemu, "16-bit gates to 16-bit code, where its target is nowhere",
      [](const Ends& e, const Difference& d) {
-       return e.drawn.world == World::protected16 && is_family(e, {"interrupts"}) && names(e, "int 0x20") &&
-              d.name == "ended" && (word_at(e.drawn.start, kIdtAt + 8 * 0x20 + 5, 1) & 0x1e) == 6;
+       const auto is_small = [&](u64 n) { return (word_at(e.drawn.start, kIdtAt + 8 * n + 5, 1) & 0x1e) == 6; };
+       return e.drawn.world == World::protected16 && is_family(e, {"interrupts"}) && d.name == "ended" &&
+              (is_small(0x20) || is_small(ex::bp) || is_small(ex::of) || is_small(ex::ud) || is_small(ex::br));
      }},
-    {"qemu-tasks", kQemu, "faults and traps that a new task meets",
-     [](const Ends& e, const Difference&) { return is_family(e, {"tasks"}) && e.ours.place < static_cast<int>(kTextEnd); }},
+    {"qemu-tasks", kQemu, "T of a TSS",
+     [](const Ends& e, const Difference&) {
+       return is_family(e, {"tasks"}) && e.ours.place == ex::db && (word_at(e.drawn.start, kTss2At + 100, 1) & 1);
+     }},
+    {"qemu-tasks", kQemu, "frames of faults that a new task meets",
+     [](const Ends& e, const Difference& d) {
+       return is_family(e, {"tasks"}) && same_place(e) && e.ours.place < static_cast<int>(kTextEnd) &&
+              (is_memory(d) || d.name == "rsp" || d.name == "ss" || d.name == "ldtr");
+     }},
+    {"qemu-tasks", kQemu, "faults that a new task meets without a stack: shutdown",
+     [](const Ends& e, const Difference&) {
+       return is_family(e, {"tasks"}) && e.ours.ended == Ended::shutdown && e.theirs.place == ex::ts;
+     }},
     {"qemu-accessed", kQemu, "far jumps, calls and returns, IRET",
      [](const Ends&, const Difference& d) {
        return is_memory(d) && (place_of(d) - kGdtAt < 8 * kGdtEntries || place_of(d) - kLdtAt < 64) &&
               (d.ours ^ d.theirs) == u64{1} << 40;
      }},
-    {"qemu-tasks", kQemu, "#TS for #GP of a jump",
+    {"qemu-tasks", kQemu, "#TS for #GP of a jump, and of a task gate whose TSS is in the LDT",
      [](const Ends& e, const Difference&) {
-       return is_family(e, {"far"}) && e.ours.place == ex::gp && e.theirs.place == ex::ts;
+       return is_family(e, {"far", "interrupts"}) && e.ours.place == ex::gp && e.theirs.place == ex::ts;
+     }},
+    {"qemu-tasks", kQemu, "IRET to the task itself",
+     [](const Ends& e, const Difference&) {
+       return names(e, "iret to a task") && (word_at(e.drawn.start, kTssAt, 2) & 0xfffc) == kTssSelector;
      }},
     {"qemu-far-pointers", kQemu, "far JMP, CALL with REX.W",
      [](const Ends& e, const Difference&) { return names(e, "ljmp64") || names(e, "lcall64"); }},
     {"qemu-lar", kQemu, "LAR, LSL in IA-32e mode",
      [](const Ends& e, const Difference& d) {
-       return is_wide(e) && (names(e, "lar") || names(e, "lsl")) && (d.name == "rbx" || d.name == "rflags") &&
-              !(e.ours.state.rflags & fl::zf);
+       return is_wide(e) && (names(e, "lar") || names(e, "lsl")) && !(e.ours.state.rflags & fl::zf) &&
+              (d.name == "rbx" || d.name == "rflags" || (is_memory(d) && only_within(d, fl::zf | fl::rf)));
      }},
     {"push-selector", kQemu, "PUSH of a segment register",
      [](const Ends& e, const Difference& d) { return names(e, "push fs32") && is_memory(d); }},
     {"qemu-ist", kQemu, "SS behind a switch by IST without a change of level",
      [](const Ends& e, const Difference& d) {
-       return is_wide(e) && is_family(e, {"interrupts"}) && (d.name == "ss" || is_memory(d)) && d.ours == kData0 &&
-              d.theirs == 0;
+       return is_wide(e) && is_family(e, {"interrupts"}) && (d.name == "ss" || is_memory(d)) &&
+              ((d.ours == kData0 && d.theirs == 0) || (d.ours == kData3 && d.theirs == 3));
      }},
     {"qemu-syscall", kQemu, "arithmetic flags behind SYSCALL, R11's and others",
      [](const Ends& e, const Difference& d) {
@@ -230,9 +376,26 @@ constexpr SystemLine kLines[] = {
        const bool strays = e.drawn.world < World::paged32 && is_family(e, {"far", "returns"}) && e.ours.place == ex::ud;
        return strays && same_place(e) && (d.name == "rflags" || (is_memory(d) && only_within(d, fl::arithmetic | fl::rf)));
      }},
-    {"open-bus", kQemu, "pages of PSE-36 beyond memory",
+    {"open-bus", kQemu, "pages of 4 MiB, which PSE-36 puts beyond memory",
+     [](const Ends& e, const Difference&) {
+       constexpr u64 kAliasEntry = kTablesAt + 4;  // of linear addresses from 4 MiB on
+       return is_family(e, {"pages"}) && e.drawn.world == World::paged32 && names(e, "0x40") &&
+              (e.drawn.start.state.cr4 & mmu::cr4::pse) && (word_at(e.drawn.start, kAliasEntry, 4) & 0x80);
+     }},
+    {"open-bus", kQemu | kBochs, "the last bytes below 4 GiB, where PCs have their ROM",
      [](const Ends& e, const Difference& d) {
-       return is_family(e, {"pages"}) && e.drawn.world == World::paged32 && same_place(e) && d.name == "rbx";
+       const u64 rdi = e.drawn.start.state.gpr[RDI];
+       return is_family(e, {"segments"}) && rdi >= 0xfffffff0 && same_place(e) && (d.name == "rbx" || d.name == "rflags");
+     }},
+    {"qemu-debug", kQemu, "general detection",
+     [](const Ends& e, const Difference&) { return names(e, "GD, ") && e.ours.place == ex::db; }},
+    {"qemu-monitor", kQemu, "the page that MONITOR reads",
+     [](const Ends& e, const Difference& d) {
+       return names(e, "monitor") && (accessed_or_dirty(d) || e.ours.place == ex::pf);
+     }},
+    {"qemu-order", kQemu, "XSETBV without CR4.OSXSAVE above CPL 0",
+     [](const Ends& e, const Difference&) {
+       return names(e, "xsetbv") && e.drawn.cpl && e.ours.place == ex::ud && e.theirs.place == ex::gp;
      }},
     {"qemu-traps", kQemu, "#AC", [](const Ends& e, const Difference&) { return e.ours.place == ex::ac; }},
     {"qemu-popa", kQemu, "POPA",
@@ -247,8 +410,17 @@ constexpr SystemLine kLines[] = {
 
 std::span<const SystemLine> system_policy() { return kLines; }
 
+std::span<const SystemExclusion> system_exclusions() {
+  static constexpr SystemExclusion all[] = {
+      {"qemu-debug", kQemu, "debug", [](const DrawnSystem& d) { return std::string_view(d.family) == "debug"; }},
+      {"qemu-features", kQemu, "with CR4.VME, PVI, PCIDE; INVPCID", [](const DrawnSystem& d) { return d.needs != 0; }}};
+  return all;
+}
+
 const char* not_run(Rung rung, const DrawnSystem& drawn) {
-  return rung == kQemu && std::string_view(drawn.family) == "debug" ? "qemu-debug" : nullptr;
+  for (const SystemExclusion& e : system_exclusions())
+    if ((e.rungs & rung) && e.concerns(drawn)) return e.row;
+  return nullptr;
 }
 
 std::vector<SystemDifference> unexplained(Rung rung, const SystemEnds& ends, std::vector<SystemDifference> all) {

@@ -27,6 +27,15 @@ struct SystemLine {
 };
 std::span<const SystemLine> system_policy();
 
+/// Cases that are not run.
+struct SystemExclusion {
+  const char* row;
+  unsigned rungs;
+  const char* about;
+  bool (*concerns)(const DrawnSystem&);
+};
+std::span<const SystemExclusion> system_exclusions();
+
 /// The row for which a case is not run on a rung; nullptr: it is.
 const char* not_run(Rung rung, const DrawnSystem& drawn);
 /// The differences that no line explains.

@@ -8,18 +8,14 @@
 # finds nothing there. An exception of a snippet switches to IST1. The timer ends what does not end by itself.
 .intel_syntax noprefix
 .include "frame.inc"
+.include "macros.inc"
 
 .set KERNEL, 0xffffffff80000000
 .set PORT, 0xe9
 .set TICKS, 4                # after which a case counts as endless
 
 .text
-header:
-.long 0x1badb002, 0, -0x1badb002
-.balign 16
-.globl count
-count: .quad 0               # offset 16: cases; the harness writes it
-.quad frame_bytes            # offset 24: which layout this is
+multiboot_header
 
 # ---- from 32-bit protected mode to 64-bit mode --------------------------------------------------------------------------
 .code32
@@ -27,17 +23,7 @@ count: .quad 0               # offset 16: cases; the harness writes it
 _start:
   cli
   cld
-  mov eax, cr4
-  or eax, 0x620              # PAE, OSFXSR, OSXMMEXCPT
-  mov cr4, eax
-  mov eax, offset boot_level4 - KERNEL
-  mov cr3, eax
-  mov ecx, 0xc0000080
-  rdmsr
-  or eax, 0x901              # NXE, LME, SCE
-  wrmsr
-  mov eax, 0x80050033        # PG, AM, WP, NE, ET, MP, PE
-  mov cr0, eax
+  enter_long_mode "boot_level4 - KERNEL", 0x80050033   # PG, AM, WP, NE, ET, MP, PE
   lgdt [boot_gdtr - KERNEL]
   ljmp 0x10, offset low - KERNEL
 .code64
@@ -124,20 +110,8 @@ next_case:
   push qword ptr [rbx + frame_rip + 8]
   push qword ptr [rbx + frame_rip]
   mov rax, rbx
-  mov rcx, [rax + 8]
-  mov rdx, [rax + 16]
-  mov rbx, [rax + 24]
-  mov rbp, [rax + 40]
-  mov rsi, [rax + 48]
-  mov rdi, [rax + 56]
-  mov r8, [rax + 64]
-  mov r9, [rax + 72]
-  mov r10, [rax + 80]
-  mov r11, [rax + 88]
-  mov r12, [rax + 96]
-  mov r13, [rax + 104]
-  mov r14, [rax + 112]
-  mov r15, [rax + 120]
+  load_lower rax
+  load_upper rax
   mov rax, [rax]
   iretq
 
@@ -150,14 +124,7 @@ ended:
   mov [result + 40], rbp
   mov [result + 48], rsi
   mov [result + 56], rdi
-  mov [result + 64], r8
-  mov [result + 72], r9
-  mov [result + 80], r10
-  mov [result + 88], r11
-  mov [result + 96], r12
-  mov [result + 104], r13
-  mov [result + 112], r14
-  mov [result + 120], r15
+  save_upper result
   cld
   pop qword ptr [result + frame_vector]
   pop qword ptr [result + frame_error]
@@ -383,9 +350,9 @@ current: .quad 0
 number: .quad 0
 ticks: .quad 0
 
-# As in our_side.cpp: the descriptors of Linux; the TSS at 40H.
+# As in our_side.cpp: the descriptors of Linux; the TSS at 40H; the processor's number.
 gdt: .quad 0, 0x00cf9b000000ffff, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cffb000000ffff, 0x00cff3000000ffff
-.quad 0x00affb000000ffff, 0, 0x0000890000000067, 0, 0, 0, 0, 0, 0, 0
+.quad 0x00affb000000ffff, 0, 0x0000890000000067, 0, 0, 0, 0, 0, 0, 0x0040f50000005a5a
 gdt_end:
 .balign 4
 boot_gdtr: .word gdt_end - gdt - 1

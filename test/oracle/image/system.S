@@ -9,6 +9,7 @@
 # frame, and stretches of memory (offset, number of words, words) up to one without words.
 .intel_syntax noprefix
 .include "system.inc"
+.include "macros.inc"
 
 .set PORT, 0xe9
 .set MEMORY, 0x10000
@@ -20,11 +21,7 @@
 .set ENTRY_STRETCHES, ENTRY_FRAME + frame_bytes
 
 .text
-header:
-.long 0x1badb002, 0, -0x1badb002
-.balign 16
-count: .quad 0               # offset 16: cases; the harness writes it
-.quad frame_bytes            # offset 24: which layout this is
+multiboot_header
 
 # ---- from 32-bit protected mode to 64-bit mode, at the start and behind each case of another mode -------------------------
 .code32
@@ -40,16 +37,7 @@ back32:
   and byte ptr [gdt + 0x25], 0xfd
   mov eax, 0x20
   ltr ax
-  mov eax, 0x620             # PAE, OSFXSR, OSXMMEXCPT
-  mov cr4, eax
-  mov eax, offset level4
-  mov cr3, eax
-  mov ecx, 0xc0000080
-  mov eax, 0x901             # NXE, LME, SCE
-  xor edx, edx
-  wrmsr
-  mov eax, 0x80000031        # PG, NE, ET, PE
-  mov cr0, eax
+  enter_long_mode level4, 0x80000031   # PG, NE, ET, PE
   ljmp 0x18, offset started
 .code64
 back64:
@@ -135,14 +123,7 @@ next_case:
   inc ebx
   cmp ebx, MSRS
   jb 1b
-  mov r8, [FRAME + f_gpr + 64]
-  mov r9, [FRAME + f_gpr + 72]
-  mov r10, [FRAME + f_gpr + 80]
-  mov r11, [FRAME + f_gpr + 88]
-  mov r12, [FRAME + f_gpr + 96]
-  mov r13, [FRAME + f_gpr + 104]
-  mov r14, [FRAME + f_gpr + 112]
-  mov r15, [FRAME + f_gpr + 120]
+  load_upper "FRAME + f_gpr"
   cmp dword ptr [FRAME + f_world], LONG64
   je 2f
   mov eax, [WAY + 4]
@@ -167,14 +148,7 @@ put_stretches:
 
 # What no way of leaving has kept: R8 to R15, which it did not touch, and model-specific registers.
 ended:
-  mov [SAVED + f_gpr + 64], r8
-  mov [SAVED + f_gpr + 72], r9
-  mov [SAVED + f_gpr + 80], r10
-  mov [SAVED + f_gpr + 88], r11
-  mov [SAVED + f_gpr + 96], r12
-  mov [SAVED + f_gpr + 104], r13
-  mov [SAVED + f_gpr + 112], r14
-  mov [SAVED + f_gpr + 120], r15
+  save_upper "SAVED + f_gpr"
   xor ebx, ebx
 1:mov ecx, [msrs + 4 * rbx]
   call read_msr

@@ -8,6 +8,7 @@
 # 16 bits ends at `leave`, that of 32 bits two bytes behind it. So all that a case loses is DR2 and DR3.
 .intel_syntax noprefix
 .include "system.inc"
+.include "macros.inc"
 
 .text
 .long in64, in32, leave, leave_end
@@ -189,12 +190,7 @@ in64:
   mov ds, [FRAME + f_ds]
   mov esp, FRAME + f_rip
   mov rax, [FRAME + f_gpr]
-  mov rcx, [FRAME + f_gpr + 8]
-  mov rdx, [FRAME + f_gpr + 16]
-  mov rbx, [FRAME + f_gpr + 24]
-  mov rbp, [FRAME + f_gpr + 40]
-  mov rsi, [FRAME + f_gpr + 48]
-  mov rdi, [FRAME + f_gpr + 56]
+  load_lower "FRAME + f_gpr"
   iretq
 
 # From compatibility mode, in the runner's flat segments.

@@ -310,6 +310,9 @@ Decoded decode_insn(const u8* bytes, unsigned available, CodeSize size, u64 rip,
   if (!memory) hidden_segment(z, operands, i);
   const bool sized = visible && (i.kind[0] == Operand::gpr || i.kind[0] == Operand::mem) && i.size[0] <= 8;
   i.width = sized ? i.size[0] : static_cast<u8>(z.operand_width / 8);
+  // Zydis 4.0 gives LOOP and JRCXZ no 16 bits in 64-bit mode (cpu/undefined.h: branch-66).
+  const bool small = cpuid.is_amd() && (z.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE);
+  if (size == CodeSize::k64 && i.kind[0] == Operand::rel && small) i.width = 2;
 
   if (z.meta.isa_ext == ZYDIS_ISA_EXT_X87)  // what FSTENV shows as FOP (SDM vol. 1, 8.1.9)
     i.imm2 = static_cast<u16>((z.opcode & 7) << 8 | (z.raw.modrm.mod << 6 | z.raw.modrm.reg << 3 | z.raw.modrm.rm));

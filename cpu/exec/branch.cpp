@@ -1,14 +1,10 @@
 // Near JMP, CALL, RET and Jcc (SDM vol. 2). All end their block; RIP behind them is set before the meaning runs.
 #include "cpu/bind.h"
 #include "cpu/exec/condition.h"
+#include "cpu/exec/near.h"
 
 namespace nestwalk::cpu {
 namespace {
-
-/// In 64-bit mode too a target of 16 bits is no wider (AMD's parts with 66; cpu/undefined.h: branch-66).
-NW_INLINE void jump(Cpu& c, u64 target, unsigned width) {
-  c.jump_near(width == 2 ? static_cast<u16>(target) : target, width);
-}
 
 /// A relative target inside the code segment: in 64-bit mode the sum of canonical RIP and displacement is checked like any.
 template <unsigned width>

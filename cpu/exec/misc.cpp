@@ -1,6 +1,7 @@
 // The small ones: flag instructions, XLAT, loops on RCX, stack frames, random numbers, cache hints and fences (SDM vol. 2).
 #include "cpu/exec/misc.h"
 
+#include "cpu/exec/near.h"
 #include "cpu/exec/operand.h"
 
 namespace nestwalk::cpu {
@@ -39,7 +40,7 @@ void xlat(Cpu& c, const Insn& i) {
 
 /// JCXZ, JECXZ, JRCXZ: the counter has the address size, the target the operand size.
 void jump_if_counter_zero(Cpu& c, const Insn& i) {
-  if (get_at_size(c, RCX, i.address) == 0) c.jump_near(static_cast<u64>(i.imm), i.width);
+  if (get_at_size(c, RCX, i.address) == 0) jump(c, static_cast<u64>(i.imm), i.width);
 }
 
 enum class While : u8 { always, equal, unequal };
@@ -48,8 +49,7 @@ template <While condition>
 void loop(Cpu& c, const Insn& i) {
   const u64 left = truncate_to(c.s.gpr[RCX] - 1, i.address);
   const bool zf = c.s.flags.zf();
-  if (left && (condition == While::always || zf == (condition == While::equal)))
-    c.jump_near(static_cast<u64>(i.imm), i.width);
+  if (left && (condition == While::always || zf == (condition == While::equal))) jump(c, static_cast<u64>(i.imm), i.width);
   set_at_size(c, RCX, left, i.address);  // after a target outside CS has faulted
 }
 

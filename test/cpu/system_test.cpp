@@ -181,6 +181,15 @@ TEST_CASE("a near branch with 66 in 64-bit mode is 64 bits wide on Intel models 
   }
   CHECK(intel.cpu->s.rip == 0x20026);
   CHECK(amd.cpu->s.rip == 0x0024);
+  for (const u8 code : {0xe0, 0xe2, 0xe3})  // LOOPNE, LOOP, JRCXZ
+    for (Bench* b : {&intel, &amd}) {
+      b->cpu->s.rip = 0x20040;
+      b->cpu->s.gpr[RCX] = code == 0xe3 ? 0 : 5;
+      b->cpu->s.flags.unpack(0);
+      b->text({0x66, code, 0x10}, 0x20040);
+      b->step();
+      CHECK(b->cpu->s.rip == (b == &amd ? 0x0053 : 0x20053));
+    }
 }
 
 TEST_CASE("in compatibility mode SYSCALL is AMD's and SYSENTER is Intel's", "[system][syscall]") {

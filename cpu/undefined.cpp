@@ -64,6 +64,7 @@ constexpr Policy kPolicies[] = {
     {"cr4-pse", "MOV to CR4 that changes PSE", "whether TLBs are flushed", "AMD models: yes; Intel: no", "APM vol. 2, 5.5.2; SDM vol. 3, 4.10.4.1", "CR4 writes invalidate what 4.10.4.1 lists and no more"},
     {"mci-status", "WRMSR of MCi_STATUS, ADDR, MISC", "values other than 0", "#GP; AMD models keep them while HWCR.McStatusWrEn is set", "SDM vol. 3, 15.3.2.2; APM vol. 2, 9.3", "machine-check banks are there and empty"},
     {"monitor-user", "MONITOR, MWAIT above level 0", "#UD or #GP", "#UD", "SDM vol. 2 and APM vol. 3 agree", "MONITOR and MWAIT: privilege, hints, the operand's page"},
+    {"virtual-vector", "INT n that CR4.VME redirects", "whether the program's interrupt table is read with its own rights or the supervisor's", "its own", "SDM vol. 3, 20.3.3, does not say; Bochs reads as the supervisor", ""},
     {"monitor-extent", "MONITOR", "what else ends monitoring", "every exception and interrupt", "a false wake-up is always allowed (SDM vol. 3, 9.10.5)", "MWAIT without MONITOR, or with an exception since, does not wait"},
     // ---- which of several accesses and faults
     {"access-order", "instructions with several accesses", "which of them faults first", "in the order of the manual's pseudo-code", "each core has its own order", ""},

@@ -68,11 +68,11 @@ void deliver_in_8086(Cpu& c, u8 vector) {
   const bool virtual_flag = c.iopl() < 3;
   u64 flags = c.rflags();
   if (virtual_flag) flags = (flags & ~u64{fl::if_}) | (flags & fl::vif ? fl::if_ : 0) | fl::iopl;
-  const u32 target = c.load_at<u32>(vector * 4u);
   Rollback rollback(c);
   c.push<u16>(static_cast<u16>(flags));
   c.push<u16>(c.s.seg[CS].selector);
   c.push<u16>(static_cast<u16>(c.s.rip));
+  const u32 target = c.load_at<u32>(vector * 4u);
   c.s.rflags &= ~(u64{fl::tf} | (virtual_flag ? u64{fl::vif} : u64{fl::if_}));
   set_8086_segment(c, CS, static_cast<u16>(target >> 16));
   c.s.rip = static_cast<u16>(target);

@@ -150,12 +150,16 @@ void verw(Cpu& c, const Insn& i) {
 void arpl(Cpu& c, const Insn& i) {
   require_protected(c);
   const u16 rpl = c.read<u16>(i, 1) & 3;
-  const u16 old = c.read<u16>(i, 0);
-  const bool raised = (old & 3) < rpl;
+  bool raised = false;
+  const auto adjust = [&](u16 v) {
+    raised = (v & 3) < rpl;
+    return raised ? static_cast<u16>((v & 0xfffc) | rpl) : v;
+  };
+  // What cannot be written is refused even where nothing changes (SDM vol. 2, ARPL).
   if (i.kind[0] == Operand::mem)
-    c.update<u16>(i, [&](u16 v) { return static_cast<u16>((v & 3) < rpl ? (v & 0xfffc) | rpl : v); });
-  else if (raised)
-    c.set_gpr<u16>(i.reg[0], static_cast<u16>((old & 0xfffc) | rpl));
+    c.update<u16>(i, adjust);
+  else
+    c.set_gpr<u16>(i.reg[0], adjust(c.read<u16>(i, 0)));
   c.s.flags.set_zf(raised);
 }
 

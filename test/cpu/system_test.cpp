@@ -562,4 +562,22 @@ TEST_CASE("blocks end where the meaning of what follows may change", "[system]")
   CHECK(b.cpu->s.rip == kText + 6);
 }
 
+TEST_CASE("ARPL raises the RPL of a selector, and refuses what cannot be written even where nothing changes", "[system]") {
+  Bench b;
+  b.protected_mode();
+  auto& s = b.cpu->s;
+  s.gpr[RBX] = 0x28000;
+  s.gpr[RCX] = 2;
+  for (const u16 rpl : {0, 1, 2, 3}) {
+    b.poke<u16>(0x28000, static_cast<u16>(0x48 | rpl));
+    CHECK(execute(b, {0x63, 0x0b}) == 255);  // ARPL [EBX], CX
+    CHECK(b.peek<u16>(0x28000) == (0x48 | std::max<u16>(rpl, 2)));
+    CHECK(s.flags.zf() == (rpl < 2));
+  }
+  b.poke<u16>(0x28000, u16{0x4b});
+  CHECK(execute(b, {0x2e, 0x63, 0x0b}) == ex::gp);  // ARPL CS:[EBX], CX
+  b.model.read_only_pages.insert(0x28);
+  CHECK(execute(b, {0x63, 0x0b}) == ex::pf);
+}
+
 }  // namespace nestwalk::bench

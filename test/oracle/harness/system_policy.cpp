@@ -100,6 +100,13 @@ bool returns_beyond_limit(const Ends& e) {
   return static_cast<u32>(std::stoull(text.substr(colon + 1), nullptr, 16)) > limit_of(d);
 }
 
+/// Whether IRETQ's target, as the text says it, is not canonical.
+bool returns_to_nowhere(const Ends& e) {
+  const std::size_t at = e.drawn.text.find("iret64 (0x"), colon = e.drawn.text.find(':', at);
+  if (at == std::string::npos || colon == std::string::npos) return false;
+  return !is_canonical(std::stoull(e.drawn.text.substr(colon + 1), nullptr, 16), 48);
+}
+
 constexpr SystemLine kLines[] = {
     // ---- left open
     {"null-base", kEveryRung, "FS and GS bases behind a null selector",
@@ -141,8 +148,17 @@ constexpr SystemLine kLines[] = {
        return is_wide(e) && is_family(e, {"interrupts"}) && protection(e) && is_memory(d) &&
               !e.ours.changed.contains(place_of(d));
      }},
+    {"bochs-checks", kBochs, "frames of far calls whose target is not canonical",
+     [](const Ends& e, const Difference& d) {
+       return names(e, "lcall64") && e.ours.place == ex::gp && is_first(e) &&
+              ((is_memory(d) && !e.ours.changed.contains(place_of(d))) || accessed_or_dirty(d));
+     }},
     {"bochs-alignment", kBochs, "SGDT, SIDT",
      [](const Ends& e, const Difference&) { return (names(e, "sgdt") || names(e, "sidt")) && e.theirs.place == ex::ac; }},
+    {"virtual-vector", kBochs, "INT n that CR4.VME redirects, where the table's page is the supervisor's",
+     [](const Ends& e, const Difference&) {
+       return names(e, "VME") && names(e, "int 0x20") && e.ours.place == ex::pf && e.ours.state.cr2 == 4 * 0x20;
+     }},
     {"bochs-virtual", kBochs, "VIF and VIP under CR4.PVI in 64-bit mode",
      [](const Ends& e, const Difference&) { return is_wide(e) && names(e, "PVI") && protection(e) && is_first(e); }},
     {"bochs-debug", kBochs, "RF between the elements of a string; hits of the next instruction's breakpoint beside a trap",
@@ -224,6 +240,14 @@ constexpr SystemLine kLines[] = {
      [](const Ends& e, const Difference&) {
        return e.ours.place == ex::gp && error_code(e) == 0 && is_first(e) && returns_beyond_limit(e);
      }},
+    {"qemu-segments", kQemu, "far JMP, CALL beyond the limit of their code segment: its selector for error code 0",
+     [](const Ends& e, const Difference& d) {
+       const u64 selector = d.theirs & 0xfffc;
+       return (names(e, "lcall") || names(e, "ljmp")) && e.ours.place == ex::gp && same_place(e) && is_first(e) &&
+              is_memory(d) && error_code(e) == 0 && selector && !(d.ours & 0xffff) && !((d.ours ^ d.theirs) & ~u64{0xfffc});
+     }},
+    {"qemu-checks", kQemu, "IRETQ to an address that is not canonical",
+     [](const Ends& e, const Difference&) { return e.ours.place == ex::gp && is_first(e) && returns_to_nowhere(e); }},
     {"qemu-overrides", kQemu, "segment overrides in 64-bit mode",
      [](const Ends& e, const Difference&) {
        return is_wide(e) && is_family(e, {"segments"}) && (names(e, "es:[") || names(e, "ss:[") || names(e, "ds:["));

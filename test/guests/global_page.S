@@ -3,6 +3,7 @@
 # image: multiboot
 # prints: global
 # status: 0
+# not under: unicorn (it does not see a changed translation)
 # not under: qemu (its TCG flushes global entries with CR3 too)
 .include "guest.inc"
 .include "long.inc"

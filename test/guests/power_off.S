@@ -2,6 +2,7 @@
 # image: multiboot
 # prints:
 # status: 0
+# not under: unicorn (there is no machine to power off)
 # not under: qemu (its exit status says less)
 # not under: bochs (it has no power-management port there)
 .include "guest.inc"

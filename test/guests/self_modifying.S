@@ -3,6 +3,7 @@
 # image: multiboot
 # prints: self-modifying
 # status: 0
+# not under: unicorn (it does not see a changed translation)
 .include "guest.inc"
 .include "long.inc"
 multiboot_header

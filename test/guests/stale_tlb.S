@@ -4,6 +4,7 @@
 # image: multiboot
 # prints: stale fresh stale fresh
 # status: 0
+# not under: unicorn (it does not see a changed translation)
 .include "guest.inc"
 .include "long.inc"
 multiboot_header

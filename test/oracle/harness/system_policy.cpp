@@ -216,7 +216,7 @@ constexpr SystemLine kLines[] = {
      }},
     {"qemu-segments", kQemu, "the stack's limit, outside 64-bit mode",
      [](const Ends& e, const Difference&) {
-       return !is_wide(e) && is_family(e, {"stacks"}) && e.ours.place == ex::ss && error_code(e) == 0;
+       return !is_wide(e) && is_family(e, {"stacks", "virtual-8086"}) && e.ours.place == ex::ss && error_code(e) == 0;
      }},
     {"qemu-segments", kQemu, "accesses of stray code behind far transfers, returns and interrupts, outside 64-bit mode",
      [](const Ends& e, const Difference&) {
@@ -423,9 +423,8 @@ constexpr SystemLine kLines[] = {
      }},
     {"qemu-traps", kQemu, "#AC", [](const Ends& e, const Difference&) { return e.ours.place == ex::ac; }},
     {"qemu-popa", kQemu, "POPA",
-     [](const Ends& e, const Difference& d) {
-       return names(e, "popa") && same_place(e) && e.ours.place == ex::pf && d.name[0] == 'r';
-     }},
+     [](const Ends& e,
+        const Difference& d) { return names(e, "popa") && same_place(e) && e.ours.place == ex::pf && d.name[0] == 'r'; }},
     {"qemu-enter", kQemu, "ENTER",
      [](const Ends& e, const Difference&) { return names(e, "enter") && e.ours.place < static_cast<int>(kTextEnd); }},
 };

@@ -68,7 +68,7 @@ constexpr Policy kPolicies[] = {
     {"monitor-extent", "MONITOR", "what else ends monitoring", "every exception and interrupt", "a false wake-up is always allowed (SDM vol. 3, 9.10.5)", "MWAIT without MONITOR, or with an exception since, does not wait"},
     // ---- which of several accesses and faults
     {"access-order", "instructions with several accesses", "which of them faults first", "in the order of the manual's pseudo-code", "each core has its own order", ""},
-    {"fault-order", "CALL far; MOV of DR4, DR5, CR1; FXSAVE, FXRSTOR, XSAVE, XRSTOR", "which of two faults is raised: a refused selector or a stack that is not there; #PF, #GP or #SS for an image that is misplaced and invalid", "checks of the address first", "SDM vol. 3, table 6-2, leaves it to the processor", ""},
+    {"fault-order", "CALL far; task switches; MOV of DR4, DR5, CR1; FXSAVE, FXRSTOR, XSAVE, XRSTOR", "which of two faults is raised: a refused selector or a stack that is not there; #PF, #GP or #SS for an image that is misplaced and invalid", "checks of the address first", "SDM vol. 3, table 6-2, and 7.3, table 7-1, leave it to the processor", ""},
     {"gather-order", "gathers", "which elements are loaded when one faults (SDM vol. 2, VPGATHERDD)", "from the lowest element on", "any order is allowed", ""},
     {"masked-bytes", "MASKMOVQ, MASKMOVDQU, VMASKMOV, VPMASKMOV", "which byte is named in CR2, and whether an all-zero mask faults (SDM vol. 2, MASKMOVDQU)", "the first byte that is written; nothing without one", "each core has its own order", ""},
     {"split-store", "FSTP m80, FBSTP, x87 images, vector stores", "what is written or loaded before a page that faults", "nothing", "cores, QEMU and Bochs write or load the part before it", ""},

@@ -100,11 +100,16 @@ bool returns_beyond_limit(const Ends& e) {
   return static_cast<u32>(std::stoull(text.substr(colon + 1), nullptr, 16)) > limit_of(d);
 }
 
-/// Whether IRETQ's target, as the text says it, is not canonical.
+/// Whether the target of IRETQ or a far RET of 64 bits, as the text says it, is not canonical.
 bool returns_to_nowhere(const Ends& e) {
-  const std::size_t at = e.drawn.text.find("iret64 (0x"), colon = e.drawn.text.find(':', at);
+  const std::size_t at = e.drawn.text.find("ret64 (0x"), colon = e.drawn.text.find(':', at);
   if (at == std::string::npos || colon == std::string::npos) return false;
   return !is_canonical(std::stoull(e.drawn.text.substr(colon + 1), nullptr, 16), 48);
+}
+
+/// Whether IRET's new SS, as the text says it, is null.
+bool returns_to_null_stack(const Ends& e) {
+  return names(e, "ss 0x0)") || names(e, "ss 0x1)") || names(e, "ss 0x2)") || names(e, "ss 0x3)");
 }
 
 constexpr SystemLine kLines[] = {
@@ -137,6 +142,11 @@ constexpr SystemLine kLines[] = {
      }},
     {"ad-bits", kEveryRung, "A and D behind a fault",
      [](const Ends& e, const Difference& d) { return e.ours.place < static_cast<int>(kTextEnd) && accessed_or_dirty(d); }},
+
+    {"fault-order", kBochs, "tasks whose SS is absent and has another RPL: #SS for #TS",
+     [](const Ends& e, const Difference& d) {
+       return is_family(e, {"tasks"}) && d.name == "place" && e.ours.place == ex::ts && e.theirs.place == ex::ss;
+     }},
 
     // ---- Bochs
     {"bochs-66", kBochs, "ENTER, LEAVE, IRET of 16 or 32 bits in 64-bit mode",
@@ -179,8 +189,13 @@ constexpr SystemLine kLines[] = {
 
     {"bochs-checks", kBochs, "IRETQ to a null SS with another RPL, or to an absent one",
      [](const Ends& e, const Difference&) {
-       const bool null = e.ours.place == ex::gp && e.theirs.place == kSecondEnd;
+       const bool null = e.ours.place == ex::gp && is_first(e) && returns_to_null_stack(e);
        return names(e, "iret64") && (null || (e.ours.place == ex::ss && e.theirs.place == ex::np));
+     }},
+    {"qemu-checks", kQemu, "IRET and far RET at CPL 3 read their frame with the supervisor's rights",
+     [](const Ends& e, const Difference&) {
+       return is_family(e, {"returns", "far"}) && (names(e, "lret") || names(e, "iret")) && e.drawn.cpl &&
+              e.ours.place == ex::pf && is_first(e);
      }},
     {"qemu-checks", kQemu, "IRET and far RET to an absent SS",
      [](const Ends& e, const Difference&) {
@@ -246,7 +261,7 @@ constexpr SystemLine kLines[] = {
        return (names(e, "lcall") || names(e, "ljmp")) && e.ours.place == ex::gp && same_place(e) && is_first(e) &&
               is_memory(d) && error_code(e) == 0 && selector && !(d.ours & 0xffff) && !((d.ours ^ d.theirs) & ~u64{0xfffc});
      }},
-    {"qemu-checks", kQemu, "IRETQ to an address that is not canonical",
+    {"qemu-checks", kQemu, "IRETQ and far RET to an address that is not canonical",
      [](const Ends& e, const Difference&) { return e.ours.place == ex::gp && is_first(e) && returns_to_nowhere(e); }},
     {"qemu-overrides", kQemu, "segment overrides in 64-bit mode",
      [](const Ends& e, const Difference&) {

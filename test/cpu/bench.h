@@ -2,6 +2,7 @@
 // records I/O, and encoders for descriptors and gates written out of the manual's figures (SDM vol. 3, 3.4.5, 5.8.3, 6.11).
 #pragma once
 
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -29,7 +30,8 @@ class Model final : public mmu::MmuModel {
                             (supervisor_page || read_only ? pf::present : 0),
                    .address = a.value};
     mmu::Translation t;
-    t.address = MachineAddr(a.value);
+    const auto moved = moved_pages.find(a.value >> 12);
+    t.address = MachineAddr(moved == moved_pages.end() ? a.value : moved->second << 12 | a.page_offset());
     return t;
   }
   void invalidate(const mmu::Invalidation& what, Bill&) override { invalidations.push_back(what); }
@@ -37,6 +39,7 @@ class Model final : public mmu::MmuModel {
 
   mmu::PagingState paging;
   std::set<u64> missing_pages, supervisor_pages, read_only_pages;  ///< page numbers
+  std::map<u64, u64> moved_pages;                                  ///< frames of those that are elsewhere
   std::vector<mmu::Invalidation> invalidations;
 
  private:

@@ -57,6 +57,12 @@ TEST_CASE("an instruction across a page end is decoded once, and again when its 
   const auto first = rounds(10);
   CHECK(first.added == 90);
   CHECK(first.built > 0);
+  const u8 elsewhere[] = {0x05, 0x00, 0xeb, 0xfa};  // what of it lies on the second page, which is another one now
+  b.memory.write(MachineAddr(0x23000), elsewhere);
+  b.model.moved_pages[0x11] = 0x23;
+  CHECK(rounds(10).added == 50);
+  b.model.moved_pages.clear();
+  CHECK(rounds(10).added == 90);
 }
 
 }  // namespace nestwalk::bench

@@ -96,6 +96,14 @@ void load_local_table(Cpu& c, u16 selector) {
   c.s.ldtr = e.d.segment(selector);
 }
 
+/// SS of the new task: whether it is there comes before its levels (SDM vol. 3, table 7-1), as nowhere else.
+Entry read_stack(Cpu& c, u16 selector, u8 level) {
+  if (is_null(selector)) c.raise(ex::ts, 0);
+  const Entry e = read_entry(c, selector, ex::ts);
+  if (e.d.writable() && !e.d.present()) c.raise(ex::ss, error_of(selector));
+  return read_stack_entry(c, selector, level, ex::ts);
+}
+
 /// Segments of the new task, in its context: the selectors are in place, the hidden parts not yet valid. Until there is a
 /// stack the level is 3, so that the handler of a fault gets one from the TSS (the manual leaves it open; Bochs does so
 /// too).
@@ -108,7 +116,7 @@ void load_segments(Cpu& c, const Task& t) {
     return;
   }
   const u8 level = rpl_of(t.seg[CS]);
-  Entry stack = read_stack_entry(c, t.seg[SS], level, ex::ts);
+  Entry stack = read_stack(c, t.seg[SS], level);
   set_stack(c, stack);
   c.s.cpl = level;
   c.update_mode();

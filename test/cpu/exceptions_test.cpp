@@ -360,6 +360,21 @@ TEST_CASE("a fault before the new task has a stack takes one from its TSS", "[ex
   }
 }
 
+TEST_CASE("a new task's stack that is absent is #SS, whatever its level", "[exceptions][task]") {
+  for (const u16 level : {0, 3}) {
+    Bench b;
+    b.protected_mode();
+    b.poke<u64>(kIdt + 8 * 0x40, gate(kTss2, 0, 5, 0));
+    b.handler(ex::ss, kHandler);
+    b.poke<u32>(kTss2At + 4, kStack0 - 0x800), b.poke<u16>(kTss2At + 8, kData0);
+    for (unsigned n = 0; n < 6; ++n) b.poke<u32>(kTss2At + 72 + 4 * n, n == CS ? kCode0 : kData0);
+    b.poke<u16>(kTss2At + 72 + 4 * SS, static_cast<u16>(kAbsent | level));
+    b.cpu->deliver(Trap{.vector = 0x40}, Source::external);
+    CHECK(b.cpu->s.rip == kHandler);
+    CHECK(b.stack32(0) == kAbsent);
+  }
+}
+
 TEST_CASE("a busy task cannot be entered again", "[exceptions][task]") {
   Bench b;
   b.protected_mode();

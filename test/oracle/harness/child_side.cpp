@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "test/oracle/harness/fork_lock.h"
+
 namespace nestwalk::oracle {
 
 struct ChildSide::Shared {
@@ -37,6 +39,7 @@ ChildSide::~ChildSide() {
 
 /// Starts a child; true once it says that it is prepared.
 bool ChildSide::spawn() {
+  std::unique_lock one(fork_lock);
   int down[2], up[2];
   if (pipe(down) != 0) return false;
   if (pipe(up) != 0) return close(down[0]), close(down[1]), false;
@@ -62,6 +65,7 @@ bool ChildSide::spawn() {
   }
   close(down[0]);
   close(up[1]);
+  one.unlock();
   to_child_ = down[1];
   from_child_ = up[0];
   char answer = 0;

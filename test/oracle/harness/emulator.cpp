@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "test/oracle/harness/fork_lock.h"
+
 namespace nestwalk::oracle {
 namespace {
 
@@ -38,6 +40,7 @@ void Emulator::boot(std::span<const u8> image) {
   out.write(reinterpret_cast<const char*>(image.data()), static_cast<std::streamsize>(image.size()));
   if (!out.flush()) throw std::runtime_error("cannot write '" + file.string() + "'");
   out.close();
+  const std::lock_guard one(fork_lock);
   int up[2];
   if (pipe2(up, O_CLOEXEC) != 0) throw std::runtime_error("no pipe for an image's records");
   gone_ = false;

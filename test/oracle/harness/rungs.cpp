@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <chrono>
+#include <exception>
+#include <mutex>
+#include <thread>
 
 #include "cpu/decode.h"
 #include "cpu/features.h"
@@ -24,32 +28,61 @@ class Run {
  public:
   explicit Run(const RunOptions& options) : options_(options) {}
 
+  /// The rungs are independent of each other; those that take longest start first.
   RunResult run() {
     result_.host = host_processor();
-    host();
-    kvm();
-    unicorn();
-    image("image", "nestwalk", kImage);
-    image("qemu", "qemu", kQemu);
-    image("bochs", "bochs", kBochs);
-    system("nestwalk", "system image", kImage);
-    system("qemu", "system qemu", kQemu);
-    system("bochs", "system bochs", kBochs);
-    decoders();
+    struct Task {
+      unsigned place;  ///< in the report
+      std::function<void(Results&)> run;
+    };
+    const std::vector<Task> tasks = {
+        {8, [this](Results& r) { system("bochs", "system bochs", kBochs, r); }},
+        {7, [this](Results& r) { system("qemu", "system qemu", kQemu, r); }},
+        {5, [this](Results& r) { image("bochs", "bochs", kBochs, r); }},
+        {6, [this](Results& r) { system("nestwalk", "system image", kImage, r); }},
+        {4, [this](Results& r) { image("qemu", "qemu", kQemu, r); }},
+        {0, [this](Results& r) { host(r); }},
+        {3, [this](Results& r) { image("image", "nestwalk", kImage, r); }},
+        {2, [this](Results& r) { unicorn(r); }},
+        {9, [this](Results& r) { decoders(r); }},
+        {1, [this](Results& r) { kvm(r); }},
+    };
+    std::vector<Results> results(tasks.size());
+    std::vector<std::exception_ptr> failed(tasks.size());
+    std::atomic<std::size_t> next = 0;
+    const auto work = [&] {
+      for (std::size_t n; (n = next++) < tasks.size();) try {
+          tasks[n].run(results[tasks[n].place]);
+        } catch (...) {
+          failed[n] = std::current_exception();
+        }
+    };
+    {
+      std::vector<std::jthread> others;
+      for (unsigned n = 1; n < std::min<std::size_t>(options_.jobs, tasks.size()); ++n) others.emplace_back(work);
+      work();
+    }
+    for (const std::exception_ptr& e : failed)
+      if (e) std::rethrow_exception(e);
+    for (Results& some : results) std::move(some.begin(), some.end(), std::back_inserter(result_.rungs));
     coverage();
     return std::move(result_);
   }
 
  private:
+  using Results = std::vector<RungResult>;
+
   bool wanted(const char* rung) const { return options_.only.empty() || options_.only == rung; }
 
   std::function<void(const Progress&)> progress(const std::string& rung) const {
     return [this, rung](const Progress& p) {
+      const std::lock_guard one_line(progress_);
       if (options_.progress) options_.progress(rung.c_str(), p.done, p.total, p.different);
     };
   }
 
-  void campaign(const std::string& name, const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u64 cases) {
+  void campaign(const std::string& name, const Atlas& atlas, OurSide& ours, Side& theirs, Rung rung, u64 cases,
+                Results& results) {
     Campaign c(atlas, ours, theirs, rung, options_.seed);
     if (!options_.ops.empty()) {
       std::vector<Op> ops;
@@ -70,63 +103,63 @@ class Run {
       for (const Tally& t : r.campaign->by_op) r.different += t.different;
       for (const Finding& f : r.campaign->findings) r.findings.push_back(f.text);
     }
-    result_.rungs.push_back(std::move(r));
+    results.push_back(std::move(r));
   }
-  void skip(const char* name, const std::string& why) {
+  static void skip(const char* name, const std::string& why, Results& results) {
     RungResult r;
     r.name = name;
     r.skipped = why;
-    result_.rungs.push_back(r);
+    results.push_back(r);
   }
 
-  void host() {
+  void host(Results& results) {
     if (!wanted("host")) return;
     std::string missing;
     const auto host = make_host(missing);
-    if (!host) return skip("host", missing);
+    if (!host) return skip("host", missing, results);
     OurSide ours(every_feature(host_lacks));
     const Atlas atlas(Mode::k64, ours.cpuid());
-    campaign("host", atlas, ours, *host, kHost, options_.cases);
+    campaign("host", atlas, ours, *host, kHost, options_.cases, results);
   }
 
   /// 64-bit mode, and 32-bit mode, which the host oracle does not reach.
   static constexpr std::pair<Mode, const char*> kModes[] = {{Mode::k64, ", 64-bit"}, {Mode::k32, ", 32-bit"}};
 
-  void unicorn() {
+  void unicorn(Results& results) {
     if (!wanted("unicorn")) return;
     for (const auto& [mode, suffix] : kModes) {
       std::string missing;
       const auto theirs = make_unicorn(mode, missing);
-      if (!theirs) return skip("unicorn", missing);
+      if (!theirs) return skip("unicorn", missing, results);
       AskedFeatures features;
       std::vector<Outcome> answers(features.cases().size());
       theirs->run(features.cases(), answers);
       features.take(answers);
       OurSide ours(every_feature([&](cpu::Feature f) { return features.lacks(f); }));
       const Atlas atlas(mode, ours.cpuid());
-      campaign(std::string("unicorn") + suffix, atlas, ours, *theirs, kUnicorn, options_.cases / 20);
+      campaign(std::string("unicorn") + suffix, atlas, ours, *theirs, kUnicorn, options_.cases / 20, results);
     }
   }
 
   /// Emulated PCs. Where all of what we have is there, it is compared; Bochs takes seconds to boot and gets fewer cases.
-  void image(const char* name, const char* engine, Rung rung) {
+  void image(const char* name, const char* engine, Rung rung, Results& results) {
     if (!wanted(name)) return;
     std::string missing;
     const auto theirs = make_image_side(engine, missing);
-    if (!theirs) return skip(name, missing);
+    if (!theirs) return skip(name, missing, results);
     OurSide ours(every_feature([&](cpu::Feature f) { return theirs->lacks(f); }));
     for (const auto& [mode, suffix] : kModes) {
       const Atlas atlas(mode, ours.cpuid());
-      campaign(std::string(name) + suffix, atlas, ours, *theirs, rung, options_.cases / (rung == kQemu ? 20 : 40));
+      campaign(std::string(name) + suffix, atlas, ours, *theirs, rung, options_.cases / (rung == kQemu ? 20 : 40), results);
     }
   }
 
   /// Whole machines through images (system_image.h).
-  void system(const char* engine, const char* name, Rung rung) {
+  void system(const char* engine, const char* name, Rung rung, Results& results) {
     if (!wanted("system") && options_.only != name) return;
-    if (!options_.ops.empty()) return skip(name, "its cases are not drawn by instruction");
+    if (!options_.ops.empty()) return skip(name, "its cases are not drawn by instruction", results);
     SystemImage theirs(engine);
-    if (!theirs.missing().empty()) return skip(name, theirs.missing());
+    if (!theirs.missing().empty()) return skip(name, theirs.missing(), results);
     RungResult r;
     r.name = name;
     r.rung = rung;
@@ -141,16 +174,16 @@ class Run {
     r.different = r.system->sum().different;
     r.findings = r.system->findings;
     r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    result_.rungs.push_back(std::move(r));
+    results.push_back(std::move(r));
   }
 
-  void kvm() {
+  void kvm(Results& results) {
     if (!wanted("kvm")) return;
     std::string missing;
     const auto theirs = make_kvm_system(missing);
-    if (!theirs) return skip("kvm", missing);
+    if (!theirs) return skip("kvm", missing, results);
     if (const std::string wrong = first_wrong(*theirs); !wrong.empty() && !options_.force_kvm)
-      return skip("kvm", "no real processor behind /dev/kvm: " + wrong);
+      return skip("kvm", "no real processor behind /dev/kvm: " + wrong, results);
     const auto ours = make_our_system();
     RungResult r;
     r.name = "kvm";
@@ -170,15 +203,16 @@ class Run {
       if (n % 64 == 0) progress("kvm")({r.cases, count, r.different});
     }
     r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-    result_.rungs.push_back(std::move(r));
+    results.push_back(std::move(r));
   }
 
-  void decoders() {
+  void decoders(Results& results) {
     if (!wanted("decoders")) return;
     OurSide ours(every_feature(lacks_nothing));
     const Atlas atlas(Mode::k64, ours.cpuid());
+    const auto shown = progress("decoders");
     result_.decoders = Decoders(atlas, options_.seed).run(options_.first, options_.cases, [&](u64 done) {
-      if (options_.progress) options_.progress("decoders", done, options_.cases, 0);
+      shown({done, options_.cases, 0});
     });
     RungResult r;
     r.name = "decoders";
@@ -187,7 +221,7 @@ class Run {
     r.different = result_.decoders->unexplained_count;
     r.findings = result_.decoders->unexplained;
     for (std::string& f : r.findings) f += '\n';
-    result_.rungs.push_back(std::move(r));
+    results.push_back(std::move(r));
   }
 
   // ---- coverage ---------------------------------------------------------------------------------------------------------
@@ -238,6 +272,7 @@ class Run {
 
   const RunOptions& options_;
   RunResult result_;
+  mutable std::mutex progress_;
   std::optional<Atlas> host_atlas_;
 };
 

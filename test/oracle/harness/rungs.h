@@ -17,6 +17,7 @@ struct RunOptions {
   std::string only;          ///< one of rung_names(); empty: all
   std::vector<cpu::Op> ops;  ///< empty: the whole table
   bool large = false;        ///< differences are shown as they are drawn, which is quick
+  unsigned jobs = 1;         ///< rungs at once
   bool force_kvm = false;    ///< even where the self-test says that no real processor is behind it
   std::function<void(const char* rung, u64 done, u64 total, u64 different)> progress;
 };

@@ -143,11 +143,6 @@ constexpr SystemLine kLines[] = {
     {"ad-bits", kEveryRung, "A and D behind a fault",
      [](const Ends& e, const Difference& d) { return e.ours.place < static_cast<int>(kTextEnd) && accessed_or_dirty(d); }},
 
-    {"fault-order", kBochs, "tasks whose SS is absent and has another RPL: #SS for #TS",
-     [](const Ends& e, const Difference& d) {
-       return is_family(e, {"tasks"}) && d.name == "place" && e.ours.place == ex::ts && e.theirs.place == ex::ss;
-     }},
-
     // ---- Bochs
     {"bochs-66", kBochs, "ENTER, LEAVE, IRET of 16 or 32 bits in 64-bit mode",
      [](const Ends& e, const Difference&) {
@@ -337,6 +332,10 @@ constexpr SystemLine kLines[] = {
        const auto is_small = [&](u64 n) { return (word_at(e.drawn.start, kIdtAt + 8 * n + 5, 1) & 0x1e) == 6; };
        return e.drawn.world == World::protected16 && is_family(e, {"interrupts"}) && d.name == "ended" &&
               (is_small(0x20) || is_small(ex::bp) || is_small(ex::of) || is_small(ex::ud) || is_small(ex::br));
+     }},
+    {"fault-order", kQemu, "tasks whose SS is absent and of another level: #TS for #SS",
+     [](const Ends& e, const Difference& d) {
+       return is_family(e, {"tasks"}) && d.name == "place" && e.ours.place == ex::ss && e.theirs.place == ex::ts;
      }},
     {"qemu-tasks", kQemu, "T of a TSS",
      [](const Ends& e, const Difference&) {

@@ -5,7 +5,9 @@
 #include <chrono>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <sstream>
+#include <thread>
 
 #include <unistd.h>
 
@@ -16,34 +18,42 @@ using namespace nestwalk::oracle;
 
 namespace {
 
-/// One line that is written over on a terminal, a line every ten seconds elsewhere.
+/// Every rung's last word: on a terminal one line that is written over, elsewhere a line for each every ten seconds.
 class ProgressLine {
  public:
-  void operator()(const char* rung, u64 done, u64 total, u64 different) {
+  void operator()(const std::string& name, u64 done, u64 total, u64 different) {
     using namespace std::chrono;
     const auto now = steady_clock::now();
-    if (rung_ != rung) {
-      end();
-      rung_ = rung;
-      began_ = last_ = now;
-    }
-    if (now - last_ < (terminal_ ? milliseconds(500) : milliseconds(10000))) return;
-    last_ = now;
-    const double seconds = duration<double>(now - began_).count(), rate = static_cast<double>(done) / seconds;
+    Rung& rung = rungs_[name];
+    if (!rung.total) rung.began = rung.last = now;
+    rung.total = total;
+    const double seconds = duration<double>(now - rung.began).count(), rate = static_cast<double>(done) / seconds;
     const double left = rate > 0 ? static_cast<double>(total - done) / rate : 0;
-    fmt::print(stderr, "{}{}: {} of {} cases, {:.0f} a second, {:.0f} s left, {} findings{}", terminal_ ? "\r" : "", rung,
-               done, total, rate, left, different, terminal_ ? "\033[K" : "\n");
-    shown_ = true;
+    rung.text = fmt::format("{}: {} of {} cases, {:.0f} a second, {:.0f} s left, {} findings", name, done, total, rate,
+                            left, different);
+    rung.percent = 100 * done / std::max<u64>(total, 1);
+    if (done >= total) rung.text.clear();
+    if (now - (terminal_ ? shown_ : rung.last) < (terminal_ ? milliseconds(500) : milliseconds(10000))) return;
+    shown_ = rung.last = now;
+    if (!terminal_) return fmt::print(stderr, "{}\n", rung.text);
+    std::string line;
+    for (const auto& [each, r] : rungs_)
+      if (!r.text.empty()) line += fmt::format("{}{} {}%", line.empty() ? "" : ", ", each, r.percent);
+    fmt::print(stderr, "\r{:.79}\033[K", line);
   }
   void end() {
-    if (terminal_ && shown_) fmt::print(stderr, "\n");
-    shown_ = false;
+    if (terminal_) fmt::print(stderr, "\r\033[K");
   }
 
  private:
-  bool terminal_ = isatty(2), shown_ = false;
-  std::string rung_;
-  std::chrono::steady_clock::time_point began_, last_;
+  struct Rung {
+    std::chrono::steady_clock::time_point began, last;
+    u64 total = 0, percent = 0;
+    std::string text;  ///< empty when it is done
+  };
+  bool terminal_ = isatty(2);
+  std::chrono::steady_clock::time_point shown_;
+  std::map<std::string, Rung> rungs_;
 };
 
 int report(const RunResult& r) {
@@ -79,6 +89,7 @@ int main(int argc, char** argv) {
       "ops", po::value(&ops), "only these instructions, as the table names them: ADD,SHLD")(
       "page", po::value(&page), "write docs/isa.md there")("large", po::bool_switch(&o.large),
                                                            "show differences as they are drawn, not made small")(
+      "jobs", po::value(&o.jobs)->default_value(std::max(1U, std::thread::hardware_concurrency())), "rungs at once")(
       "force-kvm", po::bool_switch(&o.force_kvm), "KVM even where its self-test fails");
   try {
     po::variables_map given;

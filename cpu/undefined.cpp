@@ -55,7 +55,7 @@ constexpr Policy kPolicies[] = {
     {"lock-split", "locked accesses across a page", "atomicity against other processors and devices", "atomic: processors take turns between instructions, no DMA in between", "", "a store that ends on a missing page writes nothing on the first"},
     {"int1-priority", "data breakpoints and single-step together", "order", "one #DB with all bits of DR6", "SDM vol. 3, 17.3", "a data breakpoint and single-step behind one instruction are one trap with both bits"},
     {"dr6-hits", "debug exceptions", "whether B0 to B3 of DR6 are cleared (SDM vol. 3, 17.2.3: certain ones may)", "they show the last exception's; BS, BT and BD stay", "as KVM and Bochs have it", "a debug exception clears the hits of earlier ones in DR6, but not BS"},
-    {"compat-rip", "IRETQ to compatibility mode", "whether a RIP of more than 32 bits is beyond the limit (SDM vol. 2, IRET, checks EIP)", "it is: #GP", "Bochs drops the upper half", ""},
+    {"compat-rip", "IRETQ, 64-bit far RET to compatibility mode", "whether a RIP of more than 32 bits is beyond the limit (SDM vol. 2, IRET, checks EIP)", "IRETQ: it is, #GP; far RET: the upper half is dropped", "Bochs drops it in both; QEMU keeps it", ""},
     {"null-base", "loads of a null selector outside 64-bit mode; segments that a task switch could not load", "the hidden base, which FS_BASE and GS_BASE show later", "0", "Intel's parts clear it, AMD's and Bochs keep it", ""},
     // ---- makers
     {"syscall-compat", "SYSCALL, SYSENTER in compatibility mode", "which of them exists", "AMD models: SYSCALL; Intel: SYSENTER", "as the makers document", "in compatibility mode SYSCALL is AMD's and SYSENTER is Intel's"},

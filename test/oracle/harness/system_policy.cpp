@@ -1,6 +1,7 @@
 #include "test/oracle/harness/system_policy.h"
 
 #include <bit>
+#include <optional>
 #include <string_view>
 
 namespace nestwalk::oracle {
@@ -91,25 +92,40 @@ bool leads_beyond_limit(const Ends& e, u64 vector) {
   const u64 gate = word_at(e.drawn.start, kIdtAt + 8 * vector, 8);
   return ((gate & 0xffff) | (gate >> 32 & 0xffff0000)) > limit_of(descriptor_of(e, gate >> 16 & 0xffff));
 }
-/// Whether a far return's target, as its text says it, is beyond the limit of its code segment.
+/// The IRET or far RET that the text begins with, and what its frame says.
+struct Return {
+  bool interrupt;
+  unsigned width;  ///< bytes of a word of the frame
+  u64 rip, cs, ss;
+};
+std::optional<Return> return_of(const Ends& e) {
+  const SystemCase& c = e.drawn.start;
+  const bool small = e.drawn.world == World::real || e.drawn.world == World::protected16;
+  unsigned width = small ? 2 : 4;
+  u64 at = kTextAt;
+  if (c.memory[at] == 0x66)
+    width = small ? 4 : 2, ++at;
+  else if (is_wide(e) && c.memory[at] == 0x48)
+    width = 8, ++at;
+  const u8 op = c.memory[at];
+  if (op != 0xca && op != 0xcb && op != 0xcf) return std::nullopt;
+  const u64 stack = c.state.seg[SS].base + c.state.gpr[RSP];
+  const u64 outer = op == 0xcf ? 3 * width : 2 * width + (op == 0xca ? word_at(c, at + 1, 2) : 0);
+  if (stack > kSystemBytes || stack + outer + 2 * width > kSystemBytes) return std::nullopt;
+  const auto word = [&](u64 offset) { return word_at(c, stack + offset, width); };
+  return Return{op == 0xcf, width, word(0), word(width) & 0xffff, word(outer + width) & 0xffff};
+}
 bool returns_beyond_limit(const Ends& e) {
-  const std::string& text = e.drawn.text;
-  const std::size_t at = text.find("(0x"), colon = text.find(':', at);
-  if (at == std::string::npos || colon == std::string::npos || !(names(e, "iret") || names(e, "lret"))) return false;
-  const u64 d = descriptor_of(e, std::stoull(text.substr(at + 1), nullptr, 16));
-  return static_cast<u32>(std::stoull(text.substr(colon + 1), nullptr, 16)) > limit_of(d);
+  const auto r = return_of(e);
+  return r && static_cast<u32>(r->rip) > limit_of(descriptor_of(e, r->cs));
 }
-
-/// Whether the target of IRETQ or a far RET of 64 bits, as the text says it, is not canonical.
 bool returns_to_nowhere(const Ends& e) {
-  const std::size_t at = e.drawn.text.find("ret64 (0x"), colon = e.drawn.text.find(':', at);
-  if (at == std::string::npos || colon == std::string::npos) return false;
-  return !is_canonical(std::stoull(e.drawn.text.substr(colon + 1), nullptr, 16), 48);
+  const auto r = return_of(e);
+  return r && r->width == 8 && !is_canonical(r->rip, 48);
 }
-
-/// Whether IRET's new SS, as the text says it, is null.
 bool returns_to_null_stack(const Ends& e) {
-  return names(e, "ss 0x0)") || names(e, "ss 0x1)") || names(e, "ss 0x2)") || names(e, "ss 0x3)");
+  const auto r = return_of(e);
+  return r && !(r->ss & 0xfffc);
 }
 
 constexpr SystemLine kLines[] = {
@@ -182,10 +198,11 @@ constexpr SystemLine kLines[] = {
        return is_family(e, {"tasks"}) && is_memory(d) && lacks_resume({d.name, d.theirs, d.ours});
      }},
 
-    {"bochs-checks", kBochs, "IRETQ to a null SS with another RPL, or to an absent one",
+    {"bochs-checks", kBochs, "IRETQ, far RET to a null SS with another RPL; IRET to an absent one",
      [](const Ends& e, const Difference&) {
-       const bool null = e.ours.place == ex::gp && is_first(e) && returns_to_null_stack(e);
-       return names(e, "iret64") && (null || (e.ours.place == ex::ss && e.theirs.place == ex::np));
+       const auto r = return_of(e);
+       const bool null = is_wide(e) && e.ours.place == ex::gp && is_first(e) && returns_to_null_stack(e);
+       return r && (null || (r->interrupt && e.ours.place == ex::ss && e.theirs.place == ex::np));
      }},
     {"qemu-checks", kQemu, "IRET and far RET at CPL 3 read their frame with the supervisor's rights",
      [](const Ends& e, const Difference&) {
@@ -199,6 +216,13 @@ constexpr SystemLine kLines[] = {
     {"compat-rip", kQemu | kBochs, "IRETQ to 32-bit code with a RIP of more than 32 bits",
      [](const Ends& e, const Difference&) {
        return names(e, "iret64") && e.ours.place == ex::gp && e.theirs.place == ex::pf;
+     }},
+
+    {"compat-rip", kQemu, "far RET of 64 bits to 32-bit code with a RIP of more than 32 bits",
+     [](const Ends& e, const Difference& d) {
+       const auto r = return_of(e);
+       return is_wide(e) && r && !r->interrupt && same_place(e) && e.ours.place == ex::pf && is_memory(d) &&
+              d.theirs == r->rip && d.ours == static_cast<u32>(r->rip);
      }},
 
     // ---- QEMU
@@ -306,10 +330,9 @@ constexpr SystemLine kLines[] = {
        return is_wide(e) && is_family(e, {"interrupts"}) && e.ours.place == ex::gp &&
               (above(0x20) || above(ex::bp) || above(ex::of) || above(ex::ud) || above(ex::br));
      }},
-    {"qemu-checks", kQemu, "IRET to compatibility mode with a null SS",
+    {"qemu-checks", kQemu, "IRET, far RET to compatibility mode with a null SS, or with one of another RPL",
      [](const Ends& e, const Difference&) {
-       return is_wide(e) && names(e, "iret") && e.ours.place == ex::gp && error_code(e) == 0 && is_first(e) &&
-              (names(e, "ss 0x0") || names(e, "ss 0x1)") || names(e, "ss 0x2)") || names(e, "ss 0x3"));
+       return is_wide(e) && e.ours.place == ex::gp && error_code(e) == 0 && is_first(e) && returns_to_null_stack(e);
      }},
     {"qemu-checks", kQemu, "code segments with L and D, in IA-32e mode",
      [](const Ends& e, const Difference&) {

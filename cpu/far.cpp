@@ -58,7 +58,8 @@ enum class SystemTarget : u8 { call_gate, task };
 SystemTarget classify(Cpu& c, const Entry& e) {
   const u8 t = e.d.type();
   if (t == sys::call || (!c.long_mode() && t == sys::call16)) return SystemTarget::call_gate;
-  const bool task = t == sys::task_gate || t == sys::tss || t == sys::tss16;
+  const bool local = e.selector & 4;  // where a TSS is none, be it present or not
+  const bool task = t == sys::task_gate || (!local && (t == sys::tss || t == sys::tss16));
   if (c.long_mode() || !task) c.gp(error_of(e.selector));
   return SystemTarget::task;
 }

@@ -1,4 +1,5 @@
 // Far JMP, CALL, RET and IRET against SDM vol. 2 and vol. 3, 5.8.
+#include "cpu/descriptor.h"
 #include "test/cpu/bench.h"
 
 namespace nestwalk::bench {
@@ -168,6 +169,17 @@ TEST_CASE("a far call to a TSS nests the task", "[far][task]") {
   CHECK(b.cpu->s.tr.selector == kTss2);
   CHECK_FALSE(b.cpu->s.rflags & fl::nt);
   CHECK((b.peek<u8>(kGdt + kTss + 5) & 15) == 9);
+}
+
+TEST_CASE("a TSS in the LDT is none, be it present or not", "[far][task]") {
+  for (const u8 access : {0x89, 0x09}) {
+    Bench b;
+    b.protected_mode();
+    b.cpu->s.ldtr = Segment{.selector = kLdt, .base = kGdt, .limit = 0xff, .type = sys::ldt, .s = false};
+    b.poke<u8>(kGdt + kTss2 + 5, access);
+    CHECK(raises(trap_of([&] { b.cpu->far_jump(kTss2 | 4, 0, 4); }), ex::gp, kTss2 | 4));
+    CHECK(raises(trap_of([&] { b.cpu->far_call(kTss2 | 4, 0, 4); }), ex::gp, kTss2 | 4));
+  }
 }
 
 // ---- IRET -----------------------------------------------------------------------------------------------------------

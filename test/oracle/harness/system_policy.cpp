@@ -67,6 +67,11 @@ bool accessed_or_dirty(const Difference& d) {
   const u64 at = place_of(d);
   return is_memory(d) && at >= kTablesAt && at < kTablesAt + 0x9000 && ((d.ours ^ d.theirs) & ~kBits) == 0;
 }
+/// A descriptor in a table differs in A alone.
+bool descriptor_accessed(const Difference& d) {
+  const bool table = is_memory(d) && (place_of(d) - kGdtAt < 8 * kGdtEntries || place_of(d) - kLdtAt < 64);
+  return table && (d.ours ^ d.theirs) == u64{1} << 40;
+}
 /// A word of memory that differs in some of `bits` alone, wherever in it a smaller word may be.
 bool only_within(const Difference& d, u64 bits) {
   for (const unsigned shift : {0, 16, 32, 48})
@@ -159,6 +164,12 @@ constexpr SystemLine kLines[] = {
     {"ad-bits", kEveryRung, "A and D behind a fault",
      [](const Ends& e, const Difference& d) { return e.ours.place < static_cast<int>(kTextEnd) && accessed_or_dirty(d); }},
 
+    {"ad-bits", kBochs, "A of the code segment behind a fault of the new stack",
+     [](const Ends& e, const Difference& d) {
+       const bool stack = e.ours.place == ex::pf || e.ours.place == ex::ss;
+       return is_family(e, {"interrupts", "far"}) && stack && same_place(e) && descriptor_accessed(d);
+     }},
+
     // ---- Bochs
     {"bochs-66", kBochs, "ENTER, LEAVE, IRET of 16 or 32 bits in 64-bit mode",
      [](const Ends& e, const Difference&) {
@@ -178,7 +189,8 @@ constexpr SystemLine kLines[] = {
      [](const Ends& e, const Difference&) { return (names(e, "sgdt") || names(e, "sidt")) && e.theirs.place == ex::ac; }},
     {"virtual-vector", kBochs, "INT n that CR4.VME redirects, where the table's page is the supervisor's",
      [](const Ends& e, const Difference&) {
-       return names(e, "VME") && names(e, "int 0x20") && e.ours.place == ex::pf && e.ours.state.cr2 == 4 * 0x20;
+       const u64 at = e.ours.state.cr2;
+       return names(e, "VME") && names(e, "int 0x") && e.ours.place == ex::pf && at < 4 * 256 && at % 4 == 0;
      }},
     {"bochs-virtual", kBochs, "VIF and VIP under CR4.PVI in 64-bit mode",
      [](const Ends& e, const Difference&) { return is_wide(e) && names(e, "PVI") && protection(e) && is_first(e); }},
@@ -356,9 +368,10 @@ constexpr SystemLine kLines[] = {
        return e.drawn.world == World::protected16 && is_family(e, {"interrupts"}) && d.name == "ended" &&
               (is_small(0x20) || is_small(ex::bp) || is_small(ex::of) || is_small(ex::ud) || is_small(ex::br));
      }},
-    {"fault-order", kQemu, "tasks whose SS is absent and of another level: #TS for #SS",
-     [](const Ends& e, const Difference& d) {
-       return is_family(e, {"tasks"}) && d.name == "place" && e.ours.place == ex::ss && e.theirs.place == ex::ts;
+    {"fault-order", kQemu, "tasks whose SS is refused: whether it is there is looked at last, and CS first",
+     [](const Ends& e, const Difference&) {
+       const bool stack = e.ours.place == ex::ts || e.ours.place == ex::ss;
+       return is_family(e, {"tasks"}) && stack && (e.theirs.place == ex::ts || e.theirs.place == ex::np) && !same_place(e);
      }},
     {"qemu-tasks", kQemu, "T of a TSS",
      [](const Ends& e, const Difference&) {
@@ -374,13 +387,11 @@ constexpr SystemLine kLines[] = {
        return is_family(e, {"tasks"}) && e.ours.ended == Ended::shutdown && e.theirs.place == ex::ts;
      }},
     {"qemu-accessed", kQemu, "far jumps, calls and returns, IRET",
-     [](const Ends&, const Difference& d) {
-       return is_memory(d) && (place_of(d) - kGdtAt < 8 * kGdtEntries || place_of(d) - kLdtAt < 64) &&
-              (d.ours ^ d.theirs) == u64{1} << 40;
-     }},
-    {"qemu-tasks", kQemu, "#TS for #GP of a jump, and of a task gate whose TSS is in the LDT",
+     [](const Ends&, const Difference& d) { return descriptor_accessed(d); }},
+    {"qemu-tasks", kQemu, "#TS, or #NP where it is absent, for #GP of a jump or a task gate to a TSS in the LDT",
      [](const Ends& e, const Difference&) {
-       return is_family(e, {"far", "interrupts"}) && e.ours.place == ex::gp && e.theirs.place == ex::ts;
+       const bool local = is_family(e, {"far", "tasks"}) && e.theirs.place == ex::np && (error_code(e) & 4);
+       return e.ours.place == ex::gp && (local || (is_family(e, {"far", "interrupts"}) && e.theirs.place == ex::ts));
      }},
     {"qemu-tasks", kQemu, "IRET to the task itself",
      [](const Ends& e, const Difference&) {
@@ -450,6 +461,11 @@ constexpr SystemLine kLines[] = {
      }},
     {"qemu-debug", kQemu, "general detection",
      [](const Ends& e, const Difference&) { return names(e, "GD, ") && e.ours.place == ex::db; }},
+    {"qemu-hints", kQemu, "C6 and C7 with a /r other than 0, which a case wrote as its code",
+     [](const Ends& e, const Difference&) {
+       const u64 written = e.drawn.start.state.gpr[RBX];
+       return is_family(e, {"pages"}) && e.ours.place == ex::ud && (written & 0xfe) == 0xc6 && (written & 0x3800);
+     }},
     {"qemu-monitor", kQemu, "the page that MONITOR reads",
      [](const Ends& e, const Difference& d) {
        return names(e, "monitor") && (accessed_or_dirty(d) || e.ours.place == ex::pf);

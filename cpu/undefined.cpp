@@ -37,6 +37,7 @@ constexpr Policy kPolicies[] = {
     // ---- results
     {"bswap-16", "BSWAP of a 16-bit register", "result", "0", "all parts known", ""},
     {"far-hints", "BSF and BSR with F3, and other encodings that a later extension took", "which instruction they are", "CPUID decides: TZCNT with BMI1, LZCNT with LZCNT, else the old one, whose prefix is ignored", "SDM vol. 2, TZCNT", "what a hidden feature decides is gone with it"},
+    {"vex-clwb", "VEX.66.0F AE /6 with memory", "whether it exists", "#UD", "the manual has no such instruction; Intel's server parts with CLWB run it (measured)", "what exists is decided as on the host"},
     {"lar-limit", "LAR", "bits 19:16 of the result", "the descriptor's: limit 19:16", "as parts do", ""},
     {"rep-f2", "MOVS, STOS, LODS, INS, OUTS with F2", "meaning", "as with F3", kMeasured, kOnHost},
     {"reciprocals", "RCPPS, RCPSS, RSQRTPS, RSQRTSS and their VEX forms", "result within 1.5 * 2^-12", "the exact value to nearest with 12 significant bits (error at most 2^-12); denormals as zeros, tiny results 0", "each maker has tables of its own; ours are the same on every host. The oracle allows both errors", ""},

@@ -85,6 +85,8 @@ class WrongFlags final : public SystemSide {
 
 TEST_CASE("every instruction of the table agrees with the host's processor") { check_rung("host", 50000); }
 
+TEST_CASE("what exists is decided as on the host") { check_rung("opcodes", 100000); }
+
 TEST_CASE("instructions of 64- and 32-bit mode agree with Unicorn") { check_rung("unicorn", 240000); }
 
 TEST_CASE("an image of random snippets leaves the same state on a whole machine of ours") { check_rung("image", 120000); }

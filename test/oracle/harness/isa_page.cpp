@@ -96,6 +96,23 @@ std::string system_table(const RunResult& r) {
   return s;
 }
 
+/// What the silicon knows and no model has.
+std::string opcode_table(const RunResult& r) {
+  std::string s;
+  for (const RungResult& rung : r.rungs) {
+    if (!rung.opcodes) continue;
+    s = fmt::format(
+        "\n## The opcode space\n\nWhether an encoding exists, here and on the host: {} of all maps, with mandatory "
+        "prefixes, LOCK, W, L and extensions in ModRM; what exists there only is beyond the models.\n\n"
+        "| beyond the models | encodings |\n|---|---:|\n",
+        rung.cases);
+    for (const auto& [set, count] : rung.opcodes->beyond) s += fmt::format("| {} | {} |\n", set, count);
+    s += "\n| not run | encodings |\n|---|---:|\n";
+    for (const auto& [why, count] : rung.opcodes->not_run) s += fmt::format("| {} | {} |\n", why, count);
+  }
+  return s;
+}
+
 }  // namespace
 
 std::string isa_page(const RunResult& r, const RunOptions& o) {
@@ -109,6 +126,7 @@ std::string isa_page(const RunResult& r, const RunOptions& o) {
     s += fmt::format("| {} | {} | {} | {} | {} |\n", cpu::name_of(c->op), short_forms(c->forms), oracle_of(*c),
                      cases_of(*c), result_of(*c));
   s += system_table(r);
+  s += opcode_table(r);
   if (r.decoders) {
     s += fmt::format(
         "\n## Decoders\n\nZydis and Capstone over {} encodings: {} agree in length and operands, {} are refused by "

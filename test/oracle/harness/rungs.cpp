@@ -36,16 +36,17 @@ class Run {
       std::function<void(Results&)> run;
     };
     const std::vector<Task> tasks = {
-        {8, [this](Results& r) { system("bochs", "system bochs", kBochs, r); }},
-        {7, [this](Results& r) { system("qemu", "system qemu", kQemu, r); }},
-        {5, [this](Results& r) { image("bochs", "bochs", kBochs, r); }},
-        {6, [this](Results& r) { system("nestwalk", "system image", kImage, r); }},
-        {4, [this](Results& r) { image("qemu", "qemu", kQemu, r); }},
+        {9, [this](Results& r) { system("bochs", "system bochs", kBochs, r); }},
+        {8, [this](Results& r) { system("qemu", "system qemu", kQemu, r); }},
+        {6, [this](Results& r) { image("bochs", "bochs", kBochs, r); }},
+        {7, [this](Results& r) { system("nestwalk", "system image", kImage, r); }},
+        {5, [this](Results& r) { image("qemu", "qemu", kQemu, r); }},
         {0, [this](Results& r) { host(r); }},
-        {3, [this](Results& r) { image("image", "nestwalk", kImage, r); }},
-        {2, [this](Results& r) { unicorn(r); }},
-        {9, [this](Results& r) { decoders(r); }},
-        {1, [this](Results& r) { kvm(r); }},
+        {1, [this](Results& r) { opcodes(r); }},
+        {4, [this](Results& r) { image("image", "nestwalk", kImage, r); }},
+        {3, [this](Results& r) { unicorn(r); }},
+        {10, [this](Results& r) { decoders(r); }},
+        {2, [this](Results& r) { kvm(r); }},
     };
     std::vector<Results> results(tasks.size());
     std::vector<std::exception_ptr> failed(tasks.size());
@@ -120,6 +121,28 @@ class Run {
     OurSide ours(every_feature(host_lacks));
     const Atlas atlas(Mode::k64, ours.cpuid());
     campaign("host", atlas, ours, *host, kHost, options_.cases, results);
+  }
+
+  void opcodes(Results& results) {
+    if (!wanted("opcodes")) return;
+    if (!options_.ops.empty()) return skip("opcodes", "its cases are not drawn by instruction", results);
+    std::string missing;
+    const auto theirs = make_host(missing);
+    if (!theirs) return skip("opcodes", missing, results);
+    OurSide ours(every_feature(host_lacks));
+    constexpr u64 kWhole = 1000000;  // a run of so many cases or more takes all points
+    const u64 points = opcode_points(), count = points * std::min(options_.cases, kWhole) / kWhole;
+    const auto shown = progress("opcodes");
+    RungResult r;
+    r.name = "opcodes";
+    r.opcodes = compare_opcodes(ours, *theirs, std::max<u64>(count, 1), [&](u64 done, u64 different) {
+      shown({done, count, different});
+    });
+    r.cases = r.opcodes->cases;
+    r.different = r.opcodes->different;
+    r.findings = r.opcodes->findings;
+    r.seconds = r.opcodes->seconds;
+    results.push_back(std::move(r));
   }
 
   /// 64-bit mode, and 32-bit mode, which the host oracle does not reach.
@@ -279,8 +302,8 @@ class Run {
 }  // namespace
 
 std::span<const char* const> rung_names() {
-  static constexpr const char* names[] = {"host",   "kvm",          "unicorn",     "image",        "qemu",    "bochs",
-                                          "system", "system image", "system qemu", "system bochs", "decoders"};
+  static constexpr const char* names[] = {"host",  "opcodes", "kvm",          "unicorn",     "image",        "qemu",
+                                          "bochs", "system",  "system image", "system qemu", "system bochs", "decoders"};
   return names;
 }
 

@@ -7,6 +7,7 @@
 
 #include "test/oracle/harness/campaign.h"
 #include "test/oracle/harness/decoders.h"
+#include "test/oracle/harness/opcode_space.h"
 #include "test/oracle/harness/system_campaign.h"
 
 namespace nestwalk::oracle {
@@ -31,6 +32,7 @@ struct RungResult {
   std::vector<std::string> findings;
   std::optional<CampaignResult> campaign;
   std::optional<SystemResult> system;
+  std::optional<OpcodeReport> opcodes;
 };
 
 /// What the table says about one Op, over all rungs.
@@ -56,7 +58,7 @@ struct RunResult {
   std::vector<std::string> failures() const;
 };
 
-/// host, kvm, unicorn, qemu, bochs, image, system, decoders.
+/// host, opcodes, kvm, unicorn, qemu, bochs, image, system, decoders.
 std::span<const char* const> rung_names();
 RunResult run_rungs(const RunOptions& options);
 

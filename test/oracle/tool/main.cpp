@@ -66,6 +66,10 @@ int report(const RunResult& r) {
                rung.different);
     if (rung.system)
       for (const auto& [why, count] : rung.system->left_out) fmt::print("  not run: {} ({})\n", why, count);
+    if (rung.opcodes) {
+      for (const auto& [why, count] : rung.opcodes->not_run) fmt::print("  not run: {} ({})\n", why, count);
+      for (const auto& [set, count] : rung.opcodes->beyond) fmt::print("  beyond the models: {} ({})\n", set, count);
+    }
     for (const std::string& f : rung.findings) fmt::print("{}", f);
   }
   const std::vector<std::string> failures = r.failures();

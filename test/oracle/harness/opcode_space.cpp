@@ -1,0 +1,206 @@
+#include "test/oracle/harness/opcode_space.h"
+
+#include <Zydis/Zydis.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "cpu/undefined.h"
+#include "test/oracle/harness/compare.h"
+
+namespace nestwalk::oracle {
+namespace {
+
+using namespace cpu;
+
+/// A point's coordinates, taken off its number one by one.
+class Digits {
+ public:
+  explicit Digits(u64 n) : n_(n) {}
+  u8 take(u64 radix) {
+    const u64 digit = n_ % radix;
+    n_ /= radix;
+    return static_cast<u8>(digit);
+  }
+
+ private:
+  u64 n_;
+};
+
+bool is_opcode(u8 map, u8 b) {
+  if (map == 1) return b != 0x38 && b != 0x3a;  // the escapes to the other maps
+  return map > 1 || !(is_prefix(b, true) || b == 0x0f || b == 0xc4 || b == 0xc5 || b == 0x62);
+}
+
+constexpr unsigned kOperands = 9;  // of ModRM.rm: eight registers and memory at RBX
+void append_modrm(std::vector<u8>& to, u8 reg, u8 operand) {
+  if (operand < 8) return to.push_back(static_cast<u8>(0xc0 | reg << 3 | operand));
+  to.insert(to.end(), {static_cast<u8>(reg << 3 | 4), 0x23});  // through a SIB, which vector indices need
+}
+
+constexpr u64 kLegacy = 7 * 2 * 4 * 256 * 8 * kOperands;
+std::vector<u8> legacy(Digits d) {
+  static constexpr u8 kPrefixes[7][2] = {{}, {0x66}, {0xf3}, {0xf2}, {0xf0}, {0x66, 0xf3}, {0x66, 0xf2}};
+  std::vector<u8> bytes;
+  for (const u8 p : kPrefixes[d.take(7)])
+    if (p) bytes.push_back(p);
+  if (d.take(2)) bytes.push_back(0x48);
+  const u8 map = d.take(4), opcode = d.take(0x100), reg = d.take(8);
+  if (!is_opcode(map, opcode)) return {};
+  if (map) bytes.push_back(0x0f);
+  if (map > 1) bytes.push_back(map == 2 ? 0x38 : 0x3a);
+  bytes.push_back(opcode);
+  append_modrm(bytes, reg, d.take(kOperands));
+  return bytes;
+}
+
+/// `vvvv` as it stands in the prefix, inverted.
+std::vector<u8> vex(u8 map, u8 w, u8 vvvv, u8 l, u8 pp, u8 opcode) {
+  return {0xc4, static_cast<u8>(0xe0 | map), static_cast<u8>(w << 7 | vvvv << 3 | l << 2 | pp), opcode};
+}
+
+constexpr u64 kVex = 4 * 2 * 2 * 2 * 3 * 256 * 8 * kOperands;
+std::vector<u8> with_vex(Digits d) {
+  const u8 pp = d.take(4), w = d.take(2), l = d.take(2), vvvv = d.take(2) ? 15 : 9, map = 1 + d.take(3);
+  std::vector<u8> bytes = vex(map, w, vvvv, l, pp, d.take(0x100));
+  const u8 reg = d.take(8);
+  append_modrm(bytes, reg, d.take(kOperands));
+  return bytes;
+}
+
+/// Maps that VEX can name and that have nothing.
+constexpr u64 kVexMaps = 4 * 2 * 29 * 256 * 2;
+std::vector<u8> with_other_map(Digits d) {
+  const u8 pp = d.take(4), l = d.take(2), nth = d.take(29);
+  std::vector<u8> bytes = vex(nth ? 3 + nth : 0, 0, 15, l, pp, d.take(0x100));
+  append_modrm(bytes, 0, d.take(2) ? 8 : 1);
+  return bytes;
+}
+
+/// Prefixes that may not stand before VEX (SDM vol. 2, 2.3.2 to 2.3.4).
+constexpr u64 kBeforeVex = 6 * 4 * 2 * 3 * 256 * 2;
+std::vector<u8> behind_prefix(Digits d) {
+  static constexpr u8 kPrefixes[6] = {0x66, 0xf3, 0xf2, 0xf0, 0x40, 0x48};
+  const u8 prefix = kPrefixes[d.take(6)], pp = d.take(4), l = d.take(2), map = 1 + d.take(3);
+  std::vector<u8> bytes = vex(map, 0, 15, l, pp, d.take(0x100));
+  append_modrm(bytes, 0, d.take(2) ? 8 : 1);
+  bytes.insert(bytes.begin(), prefix);
+  return bytes;
+}
+
+/// Extensions of the instruction set, by Zydis's names, that no model of ours has.
+constexpr const char* kBeyond[] = {
+    "AVX512",   "AMX_",      "AVX_VNNI", "AVX_IFMA", "AVX_GFNI",  "GFNI",   "VAES",     "VPCLMULQDQ", "AVX_NE_CONVERT",
+    "RTM",      "CET",       "PTWRITE",  "WAITPKG",  "SERIALIZE", "MOVDIR", "ENQCMD",   "TSX_LDTRK",  "UINTR",
+    "CLDEMOTE", "KEYLOCKER", "HRESET",   "MPX",      "WBNOINVD",  "CLZERO", "MONITORX", "RDPRU"};
+
+/// What the processor runs although the manual has no such instruction: rows of cpu/undefined.h.
+bool is_vex_clwb(const Case& c) {
+  return c.code[0] == 0xc4 && (c.code[1] & 31) == 1 && (c.code[2] & 3) == 1 && c.code[3] == 0xae && c.code[4] < 0xc0 &&
+         (c.code[4] >> 3 & 7) == 6;
+}
+
+struct Name {
+  bool known = false;
+  std::string set, text;
+};
+Name name_of(const Case& c) {
+  ZydisDecoder decoder;
+  ZydisDecoderInit(&decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+  ZydisDecodedInstruction z;
+  Name n;
+  if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder, nullptr, c.code.data(), c.length, &z))) return n;
+  n.known = true;
+  n.set = ZydisISASetGetString(z.meta.isa_set);
+  n.text = ZydisMnemonicGetString(z.mnemonic);
+  return n;
+}
+/// VMCALL and its neighbours, which leave a guest even above CPL 0, whatever prefix Zydis refuses before them.
+bool asks_hypervisor(const std::vector<u8>& encoding) {
+  constexpr u8 kGroup[] = {0x0f, 0x01};
+  const auto at = std::search(encoding.begin(), encoding.end(), std::begin(kGroup), std::end(kGroup));
+  return encoding.end() - at > 2 && (at[2] == 0xc1 || at[2] == 0xd4 || at[2] == 0xd9);  // VMCALL, VMFUNC, VMMCALL
+}
+
+/// INT3 behind it, which ends what does not fault.
+Case case_of(const std::vector<u8>& encoding) {
+  Case c;
+  c.length = static_cast<u8>(c.code.size());
+  c.code.fill(0xcc);
+  std::copy(encoding.begin(), encoding.end(), c.code.begin());
+  auto& g = c.before.gpr;
+  constexpr u64 kGetpid = 39;  // for what enters Linux although it should not
+  g[RAX] = kGetpid;
+  g[RCX] = 1;
+  g[RBX] = g[RSP] = g[RBP] = g[RSI] = g[RDI] = kData + 4096;
+  c.before.fs_base = 0x140, c.before.gs_base = 0x3ff0;
+  return c;
+}
+
+bool exists(const Outcome& o) { return !(o.vector == ex::ud && o.after.rip == kCode); }
+
+}  // namespace
+
+u64 opcode_points() { return kLegacy + kVex + kVexMaps + kBeforeVex; }
+
+std::vector<u8> encoding_at(u64 n) {
+  if (n < kLegacy) return legacy(Digits(n));
+  if ((n -= kLegacy) < kVex) return with_vex(Digits(n));
+  if ((n -= kVex) < kVexMaps) return with_other_map(Digits(n));
+  return behind_prefix(Digits(n - kVexMaps));
+}
+
+OpcodeReport compare_opcodes(OurSide& ours, Side& theirs, u64 count, const std::function<void(u64, u64)>& progress) {
+  OpcodeReport r;
+  const auto began = std::chrono::steady_clock::now();
+  const u64 points = opcode_points();
+  constexpr u64 kStep = 2147483647;  // prime, so that steps of it reach every point once
+  count = std::min(count, points);
+  std::vector<Case> cases;
+  std::vector<Outcome> a, b;
+  const auto judge = [&] {
+    a.assign(cases.size(), {}), b.assign(cases.size(), {});
+    theirs.start(cases, b);
+    ours.run(cases, a);
+    theirs.finish();
+    r.cases += cases.size();
+    for (std::size_t n = 0; n < cases.size(); ++n) {
+      if (exists(a[n]) == exists(b[n])) continue;
+      const Name name = name_of(cases[n]);
+      const bool has_set =
+          std::any_of(std::begin(kBeyond), std::end(kBeyond), [&](const char* set) { return name.set.starts_with(set); });
+      if (exists(b[n]) && (has_set || is_vex_clwb(cases[n]))) {
+        ++r.beyond[has_set ? name.set : cpu::policy("vex-clwb").instructions];
+        continue;
+      }
+      ++r.different;
+      const Outcome& o = exists(a[n]) ? a[n] : b[n];
+      if (r.findings.size() < OpcodeReport::kShown)
+        r.findings.push_back(fmt::format("{:02x}: {} ({}) exists {}: {} at {:+}\n", fmt::join(cases[n].bytes(), " "),
+                                         name.known ? name.text : "unknown", name.set,
+                                         exists(a[n]) ? "here, but not there" : "there, but not here",
+                                         exception_name(o.vector), static_cast<i64>(o.after.rip - kCode)));
+    }
+    cases.clear();
+  };
+  for (u64 n = 0; n < count; ++n) {
+    const std::vector<u8> bytes = encoding_at(n * kStep % points);
+    if (bytes.empty()) continue;
+    const Case c = case_of(bytes);
+    Insn i;
+    const bool legal = decode_insn(c.code.data(), c.length, CodeSize::k64, kCode, ours.cpuid(), i) == Decoded::ok;
+    if (const char* reason = legal ? exception_of(i.op, kHost) : nullptr)
+      ++r.not_run[reason];
+    else if (asks_hypervisor(bytes))
+      ++r.not_run["a hypervisor underneath would see it"];
+    else
+      cases.push_back(c);
+    if (cases.size() == theirs.batch()) judge(), progress(n, r.different);
+  }
+  judge();
+  r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  return r;
+}
+
+}  // namespace nestwalk::oracle

@@ -13,15 +13,12 @@
 namespace nestwalk::cpu {
 
 struct Policy {
-  const char* id;            ///< named by the oracle's lines (test/oracle/harness/policy.cpp) and marks (forms.h: ~id)
+  const char* id;            ///< named by the oracle's lines (test/oracle/harness/policy.cpp)
   const char* instructions;  ///< whom it concerns
   const char* open;          ///< what the manual does not say, with its place
   const char* ours;          ///< what we do
   const char* why;           ///< where that comes from, and who does otherwise
   const char* shown;  ///< the title of the test that shows what we do; "": the oracle leaves it out by lines that name it
-  /// Flags that the oracle leaves out on a processor of another maker; with `varies` on every one.
-  u64 flags = 0;
-  bool varies = false;
 };
 
 std::span<const Policy> policies();

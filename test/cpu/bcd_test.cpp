@@ -8,8 +8,8 @@ namespace {
 
 u8 bcd(unsigned n) { return static_cast<u8>((n / 10 % 10) << 4 | n % 10); }
 
-OracleCase run(SnippetMachine& machine, const char* code, u64 rax, u64 rcx, u64 flags = 0) {
-  OracleCase c;
+Snippet run(SnippetMachine& machine, const char* code, u64 rax, u64 rcx, u64 flags = 0) {
+  Snippet c;
   c.set_code(bytes_of_hex(code));
   c.state.fx = clean_fx();
   c.state.gpr[0] = rax;
@@ -25,10 +25,10 @@ TEST_CASE("ADD and DAA, SUB and DAS compute with packed decimals") {
   SnippetMachine machine;
   for (unsigned a = 0; a < 100; a += 3)
     for (unsigned b = 0; b < 100; b += 7) {
-      const OracleCase sum = run(machine, "00 c8 27", bcd(a), bcd(b));
+      const Snippet sum = run(machine, "00 c8 27", bcd(a), bcd(b));
       REQUIRE((sum.state.gpr[0] & 0xff) == bcd(a + b));
       REQUIRE((sum.state.rflags & 1) == (a + b >= 100));
-      const OracleCase difference_of = run(machine, "28 c8 2f", bcd(a), bcd(b));
+      const Snippet difference_of = run(machine, "28 c8 2f", bcd(a), bcd(b));
       REQUIRE((difference_of.state.gpr[0] & 0xff) == bcd(a + 100 - b));
       REQUIRE((difference_of.state.rflags & 1) == (a < b));
     }
@@ -38,10 +38,10 @@ TEST_CASE("ADD and AAA, SUB and AAS compute with digits and carry into AH") {
   SnippetMachine machine;
   for (unsigned a = 0; a < 10; ++a)
     for (unsigned b = 0; b < 10; ++b) {
-      const OracleCase sum = run(machine, "00 c8 37", 0x500 | a, b);
+      const Snippet sum = run(machine, "00 c8 37", 0x500 | a, b);
       REQUIRE((sum.state.gpr[0] & 0xffff) == ((a + b) % 10 | (5 + (a + b) / 10) << 8));
       REQUIRE((sum.state.rflags & 0x11) == (a + b >= 10 ? 0x11 : 0));
-      const OracleCase less = run(machine, "28 c8 3f", 0x500 | a, b);
+      const Snippet less = run(machine, "28 c8 3f", 0x500 | a, b);
       REQUIRE((less.state.gpr[0] & 0xffff) == ((a + 10 - b) % 10 | (a < b ? 4 : 5) << 8));
     }
 }

@@ -26,14 +26,14 @@ class Line {
     before_.set_code(bytes_of_hex(text.substr(0, colon)));
     before_.state.fx = clean_fx();
     for (unsigned n = 0; n < 16; ++n) before_.state.gpr[n] = u64{0x1111111111111111} * n;
-    before_.state.gpr[4] = kOracleWindow + 512;
+    before_.state.gpr[4] = kSnippetWindow + 512;
     each(text.substr(colon + 1, arrow - colon - 1), [&](const std::string& name, u64 v) { set(name, v); });
     each(text.substr(arrow + 2), [&](const std::string& name, u64 v) { expected_[name] = v; });
   }
 
   /// Checks everything the line says; the case after the run, for more.
-  OracleCase check(SnippetMachine& machine, Mode mode = Mode::k64) {
-    OracleCase c = before_;
+  Snippet check(SnippetMachine& machine, Mode mode = Mode::k64) {
+    Snippet c = before_;
     machine.run(c, mode);
     std::string wrong;
     const u64 vector = expected_.contains("v") ? expected_["v"] : ~u64{0};
@@ -56,7 +56,7 @@ class Line {
     if (s.empty()) throw std::invalid_argument("a value is missing");
     if (s[0] == '-') return -number(s.substr(1));
     if (s[0] != 'W') return std::stoull(s, nullptr, 16);
-    return kOracleWindow + (s.size() > 1 ? s[1] == '+' ? number(s.substr(2)) : -number(s.substr(2)) : 0);
+    return kSnippetWindow + (s.size() > 1 ? s[1] == '+' ? number(s.substr(2)) : -number(s.substr(2)) : 0);
   }
   template <class F>
   static void each(const std::string& part, F&& f) {
@@ -95,7 +95,7 @@ class Line {
       std::memcpy(&before_.memory.at(offset), &v, bytes);
     }
   }
-  static u64 get(const OracleCase& c, const std::string& name) {
+  static u64 get(const Snippet& c, const std::string& name) {
     if (name == "rip") return c.state.rip;
     if (const int n = gpr(name); n >= 0) return c.state.gpr[static_cast<unsigned>(n)];
     if (const int bit_number = flag(name); bit_number >= 0) return (c.state.rflags >> bit_number) & 1;
@@ -106,7 +106,7 @@ class Line {
   }
 
   std::string text_;
-  OracleCase before_;
+  Snippet before_;
   std::map<std::string, u64> expected_;
 };
 

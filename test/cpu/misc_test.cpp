@@ -75,7 +75,7 @@ TEST_CASE("segment registers are read at the operand size and never CS is writte
 
 TEST_CASE("real-mode segments are loaded by MOV, POP and LES at once") {
   SnippetMachine m;
-  OracleCase c;
+  Snippet c;
   // mov ds, ax; mov al, [0]; les di, [2]
   c.set_code(bytes_of_hex("8e d8 a0 00 00 c4 3e 02 00"));
   c.state.fx = clean_fx();
@@ -90,7 +90,7 @@ TEST_CASE("real-mode segments are loaded by MOV, POP and LES at once") {
 TEST_CASE("a load of SS holds interrupts back for one instruction") {
   SnippetMachine m;
   // mov ss, ax; the shadow is gone after the next instruction.
-  OracleCase c;
+  Snippet c;
   c.set_code(bytes_of_hex("8e d0 90"));
   c.state.fx = clean_fx();
   c.state.gpr[0] = 0x100;
@@ -101,13 +101,13 @@ TEST_CASE("a load of SS holds interrupts back for one instruction") {
 
 TEST_CASE("RDRAND and RDSEED give seeded numbers with CF set and the other flags clear") {
   SnippetMachine first, second;
-  OracleCase c;
+  Snippet c;
   c.set_code(bytes_of_hex("48 0f c7 f0 0f c7 f9 66 0f c7 f2"));
   c.state.fx = clean_fx();
   c.state.gpr = {};
   c.state.gpr[2] = 0xffff0000;
   c.state.rflags = 0x8d4 | 0x202;
-  OracleCase again = c;
+  Snippet again = c;
   first.run(c);
   second.run(again);
   CHECK(c.state.gpr == again.state.gpr);

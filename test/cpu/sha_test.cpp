@@ -16,7 +16,7 @@ using Words = std::array<u32, 4>;  ///< element 0 first
 class ShaUnit {
  public:
   Words operator()(const char* code, const Words& a, const Words& b, const Words& implicit = {}) {
-    OracleCase c;
+    Snippet c;
     c.set_code(bytes_of_hex(code));
     c.state.fx = clean_fx();
     put(c, 0, implicit);
@@ -30,7 +30,7 @@ class ShaUnit {
   }
 
  private:
-  static void put(OracleCase& c, unsigned n, const Words& v) { std::memcpy(&c.state.fx[160 + 16 * n], v.data(), 16); }
+  static void put(Snippet& c, unsigned n, const Words& v) { std::memcpy(&c.state.fx[160 + 16 * n], v.data(), 16); }
   SnippetMachine machine_;
 };
 
@@ -157,12 +157,12 @@ TEST_CASE("the SHA instructions agree with a SHA written from the standard's tex
 
 TEST_CASE("SHA operands in memory must be aligned, and without the feature there is no instruction") {
   SnippetMachine machine;
-  OracleCase c;
+  Snippet c;
   c.set_code(bytes_of_hex("0f 38 c8 0b"));  // sha1nexte xmm1, [rbx]
   c.state.fx = clean_fx();
-  c.state.gpr[3] = kOracleWindow + 16;
+  c.state.gpr[3] = kSnippetWindow + 16;
   c.memory[16 + 15] = 0x40;
-  OracleCase aligned = c;
+  Snippet aligned = c;
   machine.run(aligned);
   CHECK(aligned.vector == -1);
   CHECK(aligned.state.fx[176 + 15] == 0x40);

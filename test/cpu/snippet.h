@@ -4,15 +4,56 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 
 #include "cpu/cpu.h"
 #include "cpu/decode.h"
-#include "test/oracle/host_oracle.h"
+#include "test/hex.h"
 
 namespace nestwalk::test {
+
+/// What a snippet can see and change in registers. `fx` is an FXSAVE64 image (x87, MXCSR, XMM).
+struct UserState {
+  std::array<u64, 16> gpr{};
+  u64 rflags = 0x202;
+  u64 rip = 0;  ///< out: behind the snippet, or of the faulting instruction
+  std::array<u8, 512> fx{};
+  std::array<std::array<u64, 2>, 16> high{};  ///< bits 255:128 of YMM0..15
+};
+
+/// A default FXSAVE image: FNINIT, MXCSR 1F80h.
+inline std::array<u8, 512> clean_fx() {
+  std::array<u8, 512> fx{};
+  fx[0] = 0x7f;
+  fx[1] = 0x03;
+  fx[24] = 0x80;
+  fx[25] = 0x1f;
+  return fx;
+}
+
+inline constexpr u64 kSnippetCode = 0x20000000;
+inline constexpr u64 kSnippetData = 0x10000000;  ///< two pages with nothing mapped around them
+inline constexpr unsigned kSnippetDataBytes = 8192;
+inline constexpr unsigned kWindow = 1024;                                 ///< bytes of data memory that a snippet carries
+inline constexpr u64 kSnippetWindow = kSnippetData + 4096 - kWindow / 2;  ///< they straddle the page boundary
+
+struct Snippet {
+  std::array<u8, 64> code{};
+  unsigned length = 0;
+  UserState state;                   ///< in and out
+  std::array<u8, kWindow> memory{};  ///< in and out; the rest of the data pages is 0
+  int vector = -1;                   ///< out: exception vector, or -1
+
+  void set_code(std::span<const u8> bytes) {
+    if (bytes.size() > code.size()) throw std::length_error("snippet too long");
+    length = static_cast<unsigned>(bytes.size());
+    std::copy(bytes.begin(), bytes.end(), code.begin());
+  }
+};
 
 /// Linear = machine; a page that is not installed faults.
 class FlatModel final : public mmu::MmuModel {
@@ -56,12 +97,12 @@ class SnippetMachine : public cpu::Platform {
   }
 
   /// Runs the snippet of `c` in place, to its end or to an exception. At most `limit` instructions; throws beyond.
-  void run(OracleCase& c, Mode mode = Mode::k64, u64 limit = 100000) {
+  void run(Snippet& c, Mode mode = Mode::k64, u64 limit = 100000) {
     enter(mode);
     put_code(c);
-    std::array<u8, kOracleDataBytes> blank{};
-    memory_.write(MachineAddr(kOracleData), blank);
-    memory_.write(MachineAddr(kOracleWindow), c.memory);
+    std::array<u8, kSnippetDataBytes> blank{};
+    memory_.write(MachineAddr(kSnippetData), blank);
+    memory_.write(MachineAddr(kSnippetWindow), c.memory);
     load_state(c.state);
     cpu->s.rip = code_base(mode);
     ended_ = false;
@@ -116,8 +157,8 @@ class SnippetMachine : public cpu::Platform {
 
   void install() {
     memory_.install(MachineAddr(0), 0x60000);
-    memory_.install(MachineAddr(kOracleData), kOracleDataBytes);
-    memory_.install(MachineAddr(kOracleCode), 0x2000);
+    memory_.install(MachineAddr(kSnippetData), kSnippetDataBytes);
+    memory_.install(MachineAddr(kSnippetCode), 0x2000);
     for (unsigned n = 0; n < 32; ++n) put(kHandlers + 16 * n, std::array<u8, 3>{0x66, 0x87, 0xdb});
   }
   template <class T>
@@ -125,10 +166,10 @@ class SnippetMachine : public cpu::Platform {
     memory_.write(MachineAddr(at), {reinterpret_cast<const u8*>(&v), sizeof v});
   }
 
-  static u64 code_base(Mode mode) { return mode == Mode::k16 || mode == Mode::real ? 0 : kOracleCode; }
-  static u64 code_linear(Mode mode) { return mode == Mode::k16 || mode == Mode::real ? kRealCode : kOracleCode; }
+  static u64 code_base(Mode mode) { return mode == Mode::k16 || mode == Mode::real ? 0 : kSnippetCode; }
+  static u64 code_linear(Mode mode) { return mode == Mode::k16 || mode == Mode::real ? kRealCode : kSnippetCode; }
 
-  void put_code(const OracleCase& c) {
+  void put_code(const Snippet& c) {
     const u64 at = code_linear(mode_);
     memory_.write(MachineAddr(at), {c.code.data(), c.length});
     end_ = at + c.length;
@@ -255,13 +296,13 @@ class SnippetMachine : public cpu::Platform {
   }
 
   /// The state at the snippet's end, or the one in the exception's frame.
-  void collect(OracleCase& c, Mode mode) {
+  void collect(Snippet& c, Mode mode) {
     using namespace cpu;
     const State& s = cpu->s;
     std::copy_n(s.gpr.begin(), 16, c.state.gpr.begin());
     c.state.rflags = cpu->rflags();
     store_fx(c.state);
-    memory_.read(MachineAddr(kOracleWindow), c.memory);
+    memory_.read(MachineAddr(kSnippetWindow), c.memory);
     const u64 linear = s.seg[CS].base + s.rip;
     const u64 length = mode == Mode::k16 || mode == Mode::real ? 2 : 3;
     if (linear - kHandlers >= 32 * 16) {

@@ -3,7 +3,7 @@
 
 #include "cpu/decode.h"
 #include "test/cpu/bench.h"
-#include "test/oracle/host_oracle.h"
+#include "test/hex.h"
 
 namespace nestwalk::bench {
 

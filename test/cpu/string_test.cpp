@@ -8,20 +8,20 @@ using namespace nestwalk::test;
 namespace {
 
 struct Counted {
-  OracleCase after;
+  Snippet after;
   u64 loads, stores, instructions;
   Cycles cycles;
 };
 
 /// Runs `code` with RSI, RDI, RCX and AL given, and counts what it did. The `xchg` at the end is not counted.
 Counted run(SnippetMachine& m, const char* code, u64 rsi, u64 rdi, u64 rcx, u64 flags = 0, u64 rax = 0) {
-  OracleCase c;
+  Snippet c;
   c.set_code(bytes_of_hex(code));
   c.state.fx = clean_fx();
   c.state.rflags = 0x202 | flags;
   c.state.gpr[0] = rax;
   c.state.gpr[1] = rcx;
-  c.state.gpr[4] = kOracleWindow + 512;
+  c.state.gpr[4] = kSnippetWindow + 512;
   c.state.gpr[6] = rsi;
   c.state.gpr[7] = rdi;
   for (unsigned n = 0; n < kWindow; ++n) c.memory[n] = static_cast<u8>(n * 7 + n / 256);
@@ -37,7 +37,7 @@ Counted run(SnippetMachine& m, const char* code, u64 rsi, u64 rdi, u64 rcx, u64 
           m.clock.cycles - cycles - 1};
 }
 
-constexpr u64 kW = kOracleWindow;
+constexpr u64 kW = kSnippetWindow;
 constexpr u64 kDf = 0x400;
 
 }  // namespace
@@ -62,20 +62,20 @@ TEST_CASE("each element of a string instruction is one load and one store") {
 TEST_CASE("fast strings move aligned 32-byte chunks, single bytes before and behind them") {
   SnippetMachine m;
   // 3 bytes to the alignment, 14 chunks for what is 64 or more then (448 of 509 bytes leave 61), 61 single bytes.
-  const Counted movsb = run(m, "f3 a4", kW, kOracleData + 0x1d, 512);
+  const Counted movsb = run(m, "f3 a4", kW, kSnippetData + 0x1d, 512);
   CHECK(movsb.stores == 3 + 14 + 61);
   CHECK(movsb.loads == movsb.stores);
   CHECK(movsb.cycles == movsb.stores);  // one a round, on a core of one cycle an instruction
-  const Counted stosb = run(m, "f3 aa", 0, kOracleData + 64, 128, 0, 0x5a);
+  const Counted stosb = run(m, "f3 aa", 0, kSnippetData + 64, 128, 0, 0x5a);
   CHECK(stosb.stores == 3 + 32);
-  for (unsigned n = 0; n < 128; ++n) REQUIRE(m.memory().peek<u8>(MachineAddr(kOracleData + 64 + n)) == 0x5a);
-  CHECK(m.memory().peek<u8>(MachineAddr(kOracleData + 192)) == 0);
+  for (unsigned n = 0; n < 128; ++n) REQUIRE(m.memory().peek<u8>(MachineAddr(kSnippetData + 64 + n)) == 0x5a);
+  CHECK(m.memory().peek<u8>(MachineAddr(kSnippetData + 192)) == 0);
 }
 
 TEST_CASE("neither short, nor downward, nor closely overlapping strings are moved in chunks") {
   SnippetMachine m;
-  CHECK(run(m, "f3 a4", kW, kOracleData + 64, 63).stores == 63);
-  CHECK(run(m, "f3 a4", kW + 300, kOracleData + 364, 200, kDf).stores == 200);
+  CHECK(run(m, "f3 a4", kW, kSnippetData + 64, 63).stores == 63);
+  CHECK(run(m, "f3 a4", kW + 300, kSnippetData + 364, 200, kDf).stores == 200);
   const Counted spread = run(m, "f3 a4", kW, kW + 1, 200);  // spreads the first byte
   CHECK(spread.stores == 200);
   for (unsigned n = 0; n <= 200; ++n) REQUIRE(spread.after.memory[n] == spread.after.memory[0]);
@@ -83,28 +83,28 @@ TEST_CASE("neither short, nor downward, nor closely overlapping strings are move
 
 TEST_CASE("a long string instruction is interrupted every 256 rounds and retires once") {
   SnippetMachine m;
-  const Counted stosd = run(m, "f3 ab", 0, kOracleData, 1500, 0, 0xa5a5a5a5);
+  const Counted stosd = run(m, "f3 ab", 0, kSnippetData, 1500, 0, 0xa5a5a5a5);
   CHECK(stosd.stores == 1500);
   CHECK(stosd.instructions == 1);
   CHECK(stosd.cycles == 1500);
-  CHECK(stosd.after.state.gpr[7] == kOracleData + 6000);
-  CHECK(m.memory().peek<u32>(MachineAddr(kOracleData + 5996)) == 0xa5a5a5a5);
-  CHECK(m.memory().peek<u32>(MachineAddr(kOracleData + 6000)) == 0);
+  CHECK(stosd.after.state.gpr[7] == kSnippetData + 6000);
+  CHECK(m.memory().peek<u32>(MachineAddr(kSnippetData + 5996)) == 0xa5a5a5a5);
+  CHECK(m.memory().peek<u32>(MachineAddr(kSnippetData + 6000)) == 0);
 }
 
 TEST_CASE("a fault leaves RSI, RDI and RCX at the first element that was not moved") {
   SnippetMachine m;
-  const u64 end = kOracleData + kOracleDataBytes;
+  const u64 end = kSnippetData + kSnippetDataBytes;
   const Counted movsb = run(m, "f3 a4", kW, end - 100, 200);
   CHECK(movsb.after.vector == 14);
   CHECK(m.fault_address() == end);
-  CHECK(movsb.after.state.rip == kOracleCode);
+  CHECK(movsb.after.state.rip == kSnippetCode);
   CHECK(movsb.after.state.gpr[1] == 100);
   CHECK(movsb.after.state.gpr[6] == kW + 100);
   CHECK(movsb.after.state.gpr[7] == end);
   CHECK(m.memory().peek<u8>(MachineAddr(end - 1)) == movsb.after.memory[99]);
   // A source chunk that would touch the missing page is read byte by byte up to it.
-  const Counted source = run(m, "f3 a4", end - 70, kOracleData + 32, 200);
+  const Counted source = run(m, "f3 a4", end - 70, kSnippetData + 32, 200);
   CHECK(source.after.vector == 14);
   CHECK(source.after.state.gpr[1] == 130);
   CHECK(source.after.state.gpr[6] == end);
@@ -138,7 +138,7 @@ TEST_CASE("strings run downwards with DF and wrap at the address size") {
 
 TEST_CASE("an override moves the source's segment and not the destination's") {
   SnippetMachine m;
-  OracleCase c;
+  Snippet c;
   c.set_code(bytes_of_hex("8e e0 64 a4"));  // mov fs, ax; movs byte [di], fs:[si]
   c.state.fx = clean_fx();
   c.state.gpr[0] = 0x900;
@@ -152,7 +152,7 @@ TEST_CASE("an override moves the source's segment and not the destination's") {
 
 TEST_CASE("16-bit strings wrap inside their segment") {
   SnippetMachine m;
-  OracleCase c;
+  Snippet c;
   c.set_code(bytes_of_hex("f3 aa"));
   c.state.fx = clean_fx();
   c.state.gpr[0] = 0x33;

@@ -9,11 +9,11 @@ namespace {
 
 struct Run {
   SnippetMachine machine;
-  OracleCase c;
+  Snippet c;
   explicit Run(const char* code) {
     c.set_code(bytes_of_hex(code));
     c.state.fx = clean_fx();
-    c.state.gpr[7] = kOracleWindow;
+    c.state.gpr[7] = kSnippetWindow;
   }
   template <class T>
   T fx(unsigned at) const {
@@ -61,7 +61,7 @@ TEST_CASE("an unmasked exception strikes at the next waiting instruction with #M
   r.put<u16>(0, 0x37b);                       // ZM clear
   r.machine.run(r.c);
   CHECK(r.c.vector == 16);
-  CHECK(r.c.state.rip == kOracleCode + 9);
+  CHECK(r.c.state.rip == kSnippetCode + 9);
   CHECK((r.fx<u16>(2) & 0x8084) == 0x8084);
   CHECK(r.fx<u8>(4) == 0xc0);  // no pop
 }
@@ -79,7 +79,7 @@ TEST_CASE("CR0.TS and CR0.EM give #NM; FWAIT looks at TS only under MP") {
   SnippetMachine m;
   const auto vector_of = [&](const char* code, u64 cr0) {
     // The bits are set by a snippet's own machine, whose run begins by setting CR0: go through the processor.
-    OracleCase c;
+    Snippet c;
     c.set_code(bytes_of_hex(code));
     c.state.fx = clean_fx();
     m.extra_cr0 = cr0;
@@ -102,8 +102,8 @@ TEST_CASE("FNSTENV tells the last instruction, its operand and the tags, and mas
   CHECK(r.word<u32>(0) == 0xffff0340);
   CHECK(r.word<u16>(4) >> 11 == 5);
   CHECK(r.word<u16>(8) == 0x1bff);  // R7 valid, R6 zero, R5 special, the rest empty
-  CHECK(r.word<u32>(12) == kOracleCode + 4);
-  CHECK(r.word<u32>(20) == kOracleWindow + 0x20);
+  CHECK(r.word<u32>(12) == kSnippetCode + 4);
+  CHECK(r.word<u32>(20) == kSnippetWindow + 0x20);
   CHECK((r.fx<u16>(0) & 0x3f) == 0x3f);
 }
 

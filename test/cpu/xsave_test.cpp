@@ -8,14 +8,14 @@ namespace {
 
 struct Run {
   SnippetMachine machine;
-  OracleCase c;
+  Snippet c;
   explicit Run(const char* code, u64 components = 3) {
     c.set_code(bytes_of_hex(code));
     c.state.fx = clean_fx();
     for (unsigned n = 0; n < 256; ++n) c.state.fx[160 + n] = static_cast<u8>(n + 1);
     c.state.gpr[0] = components;
     c.state.gpr[2] = 0;
-    c.state.gpr[7] = kOracleWindow;
+    c.state.gpr[7] = kSnippetWindow;
   }
   template <class T>
   T fx(unsigned at) const {
@@ -47,7 +47,7 @@ TEST_CASE("FXSAVE64 writes the documented layout and FXRSTOR64 reads it back") {
   REQUIRE(save.run() == -1);
   CHECK(save.word<u16>(0) == 0x37f);
   CHECK(save.word<u8>(4) == 0x80);
-  CHECK(save.word<u64>(8) == kOracleCode);
+  CHECK(save.word<u64>(8) == kSnippetCode);
   CHECK(save.word<u32>(24) == 0x1f80);
   CHECK(save.word<u32>(28) == 0xffff);
   CHECK(save.word<u64>(32) == 0xc90fdaa22168c235);
@@ -76,9 +76,9 @@ TEST_CASE("FXSAVE and FXRSTOR want 16-byte alignment and a legal MXCSR") {
 
 TEST_CASE("an FXSAVE that would fault in its middle writes nothing") {
   Run r("0f ae 07");
-  r.c.state.gpr[7] = kOracleData + kOracleDataBytes - 256;
+  r.c.state.gpr[7] = kSnippetData + kSnippetDataBytes - 256;
   CHECK(r.run() == 14);
-  CHECK(r.machine.memory().peek<u16>(MachineAddr(kOracleData + kOracleDataBytes - 256)) == 0);
+  CHECK(r.machine.memory().peek<u16>(MachineAddr(kSnippetData + kSnippetDataBytes - 256)) == 0);
 }
 
 TEST_CASE("XSAVE writes what is asked for and marks what is in use") {

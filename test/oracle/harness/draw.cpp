@@ -84,6 +84,19 @@ class Setting {
         }
       }
     if (one_in(8)) r_.ymm[random_.below(16)] = r_.ymm[random_.below(16)];
+    if (is_fused() && !one_in(4)) refill([&] { return draw_near(random_, f_.w); });
+    if ((f_.op == Op::VCVTPH2PS || f_.op == Op::VCVTPS2PH) && !one_in(4)) refill([&] { return draw_halves(random_); });
+  }
+  /// FMA3: opcodes 96 to 9F, A6 to AF, B6 to BF of the map 0F 38.
+  bool is_fused() const { return f_.vex && f_.map == 2 && f_.opcode >= 0x96 && f_.opcode <= 0xbf && (f_.opcode & 15) >= 6; }
+  template <class Word>
+  void refill(Word word) {
+    for (Registers::Ymm& y : r_.ymm)
+      for (u64& q : y.q) q = word();
+    for (unsigned n = 0; n < kMemory; n += 8) {
+      const u64 v = word();
+      std::memcpy(&c_.memory[n], &v, 8);
+    }
   }
   void x87() {
     if (!(f_.x87 || f_.mmx || saves_state() || one_in(32))) return;
@@ -131,7 +144,10 @@ class Setting {
   void operand() {
     const unsigned bytes = std::clamp(f_.memory_bytes, 1u, 128u);
     target_ = place(bytes);
-    if (one_in(24)) target_ = kData + kDataBytes - random_.below(bytes + 8);  // a fault on the second page
+    if (one_in(24)) {  // behind the end, or before the beginning
+      const u64 off = random_.below(2 * (bytes + 8));
+      target_ = off < bytes + 8 ? kData + kDataBytes - off : kData - (off - bytes - 8);
+    }
     if (one_in(64)) target_ = draw_integer(random_);
     auto& g = r_.gpr;
     const u64 want = target_ - segment_base() - static_cast<u64>(i_.disp);
@@ -264,6 +280,12 @@ class Setting {
         break;
       case Op::LDMXCSR: put<u32>(target_, static_cast<u32>(random_.next()) & (one_in(8) ? ~u32{0} : 0xffff)); break;
       case Op::XGETBV: g[RCX] = random_.below(3); break;
+      case Op::RDPKRU:
+      case Op::WRPKRU:
+        g[RAX] &= ~u64{3};  // key 0 is that of all pages here
+        if (!one_in(8)) g[RCX] &= ~u64{0xffffffff};
+        if (!one_in(8)) g[RDX] &= ~u64{0xffffffff};
+        break;
       case Op::CPUID: g[RAX] = random_.below(2) ? 0 : 1; break;
       default: break;
     }
@@ -308,12 +330,24 @@ class Setting {
     else if (i_.kind[n] == Operand::gpr)
       r_.gpr[i_.reg[n] / 8] = (r_.gpr[i_.reg[n] / 8] & ~u64{0xffff}) | draw_selector();
   }
+  /// A header that is accepted, mostly; for XRSTOR in the compacted format, too (SDM vol. 1, 13.4.2).
   void xsave_area() {
     r_.gpr[RDX] = 0;
     r_.gpr[RAX] = random_.below(8);
     for (unsigned n = 512; n < 576; n += 8) put<u64>(target_ + n, n == 512 && !one_in(8) ? random_.below(8) : 0);
     put<u32>(target_ + 24, 0x1f80);
     put<u32>(target_ + 28, 0);
+    if (saves_state()) return;
+    const u64 present = random_.below(8);
+    put<u64>(target_ + 512, present);
+    if (one_in(2)) put<u64>(target_ + 520, u64{1} << 63 | present | random_.below(8));
+    if (!one_in(4)) return;
+    switch (random_.below(4)) {
+      case 0: put<u64>(target_ + 520, u64{1} << random_.below(64)); break;
+      case 1: put<u64>(target_ + 528 + 8 * random_.below(6), u64{1} << random_.below(64)); break;
+      case 2: put<u64>(target_ + 512, u64{1} << random_.below(64)); break;
+      default: put<u32>(target_ + 24, 0x10000u << random_.below(16)); break;
+    }
   }
 
   Case& c_;

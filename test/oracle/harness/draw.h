@@ -2,7 +2,7 @@
 #pragma once
 
 #include "test/oracle/harness/atlas.h"
-#include "test/oracle/special_values.h"
+#include "test/oracle/harness/special_values.h"
 
 namespace nestwalk::oracle {
 
@@ -17,5 +17,9 @@ std::vector<u8> draw_encoding(const Form& form, Mode mode, bool noise, Random& r
 u32 draw_single(Random& random);
 u64 draw_double(Random& random);
 Registers::Extended draw_extended(Random& random);
+/// One double or two singles for fused products, which cancel, overflow and underflow.
+u64 draw_near(Random& random, bool doubles);
+/// Four halves of every kind, or two singles about the limits of half precision.
+u64 draw_halves(Random& random);
 
 }  // namespace nestwalk::oracle

@@ -130,8 +130,8 @@ Case case_of(const std::vector<u8>& encoding) {
   c.code.fill(0xcc);
   std::copy(encoding.begin(), encoding.end(), c.code.begin());
   auto& g = c.before.gpr;
-  constexpr u64 kGetpid = 39;  // for what enters Linux although it should not
-  g[RAX] = kGetpid;
+  constexpr u64 kSchedYield = 24;  // for what enters Linux although it should not
+  g[RAX] = kSchedYield;
   g[RCX] = 1;
   g[RBX] = g[RSP] = g[RBP] = g[RSI] = g[RDI] = kData + 4096;
   c.before.fs_base = 0x140, c.before.gs_base = 0x3ff0;

@@ -139,6 +139,7 @@ void OurSide::enter(const Case& c) {
   s.cr4 = mmu::cr4::pae | mmu::cr4::osfxsr | mmu::cr4::osxmmexcpt;
   if (cpuid_.has(Feature::xsave)) s.cr4 |= mmu::cr4::osxsave;
   if (cpuid_.has(Feature::fsgsbase)) s.cr4 |= mmu::cr4::fsgsbase;
+  if (cpuid_.has(Feature::pku)) s.cr4 |= mmu::cr4::pke;
   s.efer = mmu::efer::lma | mmu::efer::lme | mmu::efer::sce | mmu::efer::nxe;
   s.xcr0 = cpuid_.xcr0_mask() & 7;
   s.cpl = 3;

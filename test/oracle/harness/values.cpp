@@ -24,6 +24,42 @@ u64 draw_double(Random& random) {
   }
 }
 
+namespace {
+
+/// A number with `fraction` bits whose products and sums with its like end near each other, near the limits of the format,
+/// or in between.
+u64 draw_near_number(Random& random, unsigned fraction, u64 bias) {
+  u64 exponent = bias + random.below(4);
+  switch (random.below(3)) {
+    case 0: exponent = random.below(2 * bias + 1); break;
+    case 1: exponent = bias / 2 + random.below(2 * fraction); break;
+    default: break;
+  }
+  u64 bits = random.next() & ((u64{1} << fraction) - 1);
+  if (random.below(2)) bits &= random.below(3) ? ~((u64{1} << random.below(fraction)) - 1) : 0;  // few ones
+  const u64 sign = random.below(2) * 2 * (bias + 1);
+  return (sign | exponent) << fraction | bits;
+}
+
+}  // namespace
+
+u64 draw_near(Random& random, bool doubles) {
+  if (doubles) return draw_near_number(random, 52, 1023);
+  const u64 low = draw_near_number(random, 23, 127);
+  return low | draw_near_number(random, 23, 127) << 32;
+}
+
+u64 draw_halves(Random& random) {
+  const auto single = [&]() -> u64 {
+    const u64 exponent = 127 - 26 + random.below(44);
+    const u64 fraction = random.below(2) ? random.next() & 0x7fffff : (random.next() & 0x7fe000) | (random.below(3) << 12);
+    return (random.next() & 1) << 31 | exponent << 23 | fraction;
+  };
+  if (random.below(2)) return random.next();
+  const u64 low = single();
+  return low | single() << 32;
+}
+
 Registers::Extended draw_extended(Random& random) {
   const u64 sign = random.below(2) ? 0x8000 : 0;
   const auto with = [&](u64 significand, u64 exponent) { return Registers::Extended{significand, sign | exponent}; };

@@ -262,7 +262,7 @@ set_gates:
   jb 1b
   ret
 
-# CR4.OSXSAVE and XCR0, CR4.FSGSBASE, where they are (SDM vol. 2, CPUID).
+# CR4.OSXSAVE and XCR0, CR4.FSGSBASE, CR4.PKE, where they are (SDM vol. 2, CPUID).
 set_features:
   mov eax, 1
   cpuid
@@ -282,16 +282,19 @@ set_features:
 1:xor eax, eax
   cpuid
   cmp eax, 7
-  jb 3f
+  jb 5f
   mov eax, 7
   xor ecx, ecx
   cpuid
+  mov rax, cr4
   bt ebx, 0
   jnc 3f
-  mov rax, cr4
   bts rax, 16
-  mov cr4, rax
-3:ret
+3:bt ecx, 3
+  jnc 4f
+  bts rax, 22
+4:mov cr4, rax
+5:ret
 
 # The PIC's interrupts at 20H, all masked but the timer's; the timer at 1 kHz (Intel 8259A, 8254).
 set_timer:

@@ -1,5 +1,5 @@
 // What instructions break on: integers at the limits of every width, floating-point numbers of every class and at the
-// limits of conversions (SDM vol. 1, 4.8). Hand-written forms and the harness draw from the same lists.
+// limits of conversions (SDM vol. 1, 4.8).
 #pragma once
 
 #include <iterator>

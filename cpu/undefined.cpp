@@ -41,7 +41,7 @@ constexpr Policy kPolicies[] = {
     {"transcendentals", "FSIN, FCOS, FSINCOS, FPTAN, FPATAN, F2XM1, FYL2X, FYL2XP1", "result within 1 unit in the last place; C1", "the value to more than 105 bits, rounded once; arguments of the first four reduced by the 66-bit pi of SDM vol. 1, 8.3.8; PE always", "computed in integers, the same on every host. The oracle allows one unit, and C1 to differ", ""},
     {"f2xm1-range", "F2XM1 beyond -1 to 1; FYL2XP1 below -1", "result", "ST(0), with PE", kMeasured, kOnHost},
     {"x87-conditions", "x87 instructions that leave condition codes undefined", "C0, C2, C3", "unchanged", kMeasured, kOnHost},
-    {"x87-pointers", "FSAVE, FSTENV, FXSAVE, XSAVE", "FCS, FDS and the pointers without an exception", "always of the last non-control instruction, selectors included", "CPUID does not claim the deprecation of FCS and FDS. AMD's parts save pointers only while an exception is pending", kOnHost},
+    {"x87-pointers", "FSAVE, FSTENV, FXSAVE, XSAVE and what loads their images", "FCS, FDS and the pointers without an exception; bits of a 64-bit FIP beyond the linear-address width", "always of the last non-control instruction, selectors included; FIP is made canonical, as on the host, FDP is not", "CPUID does not claim the deprecation of FCS and FDS. AMD's parts save pointers only while an exception is pending", "what XRSTOR initialised, XSAVEC leaves out"},
     {"fld-denormal", "FLD of a denormal m32, m64 with DE unmasked", "whether the value is pushed", "it is", kMeasured, kOnHost},
     {"mmx-fault", "MMX stores that fault", "whether the x87 state has already become MMX", "no trace of the instruction", "Intel's parts have switched; restarting hides it", ""},
     // ---- state
@@ -149,6 +149,7 @@ constexpr Policy kPolicies[] = {
     {"bochs-segment", "MOV of a segment register with REX.R", "-", "the bit is ignored, as on the host", "Bochs raises #UD", ""},
     {"bochs-shift", "PSRLQ by 64; shifts of MMX registers by 0", "-", "0 in both halves; bits 79:64 become ones, as on the host", "Bochs leaves the upper half, and the bits", ""},
     {"bochs-virtual", "EFLAGS.VIF and VIP under CR4.PVI in 64-bit mode", "-", "#GP at the beginning of an instruction (SDM vol. 3, 20.3.2, 20.4)", "Bochs lets the one behind IRETQ complete", ""},
+    {"bochs-xrstor", "XRSTOR in the compacted format without SSE", "-", "MXCSR is initialised (SDM vol. 1, 13.8.2), as on the host", "Bochs 2.7 takes it from memory", ""},
     {"bochs-half", "VCVTPS2PH", "-", "ties to even; an exact denormal is no underflow, as on the host", "Bochs 2.7 rounds ties away from zero now and then, and has UE and PE beside exact denormals", ""},
     {"bochs-adx", "ADOX", "-", "as the host", "Bochs 2.7 computes OF of the sum", ""},
     // clang-format on

@@ -67,14 +67,13 @@ void load_x87(Image& m, unsigned, Pointers pointers, State& s) {
   x.set_status_word(m.get<u16>(2));
   x.valid = m.get<u8>(4);
   x.opcode = m.get<u16>(6) & 0x7ff;
-  x.instruction = m.get<u64>(8);
-  x.data = m.get<u64>(16);
-  x.cs = x.ds = 0;
+  const u64 instruction = m.get<u64>(8), data = m.get<u64>(16);
   if (pointers == Pointers::selectors) {
-    x.cs = static_cast<u16>(x.instruction >> 32);
-    x.ds = static_cast<u16>(x.data >> 32);
-    x.instruction = static_cast<u32>(x.instruction);
-    x.data = static_cast<u32>(x.data);
+    x.instruction = static_cast<u32>(instruction), x.cs = static_cast<u16>(instruction >> 32);
+    x.data = static_cast<u32>(data), x.ds = static_cast<u16>(data >> 32);
+  } else {
+    x.instruction = sign_extend(instruction, m.cpu().cpuid.linear_width()), x.cs = 0;  // undefined.h: x87-pointers
+    x.data = data, x.ds = 0;
   }
   for (unsigned n = 0; n < 8; ++n) {
     const V128 v = m.get<V128>(32 + 16 * n);

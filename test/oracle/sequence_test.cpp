@@ -16,12 +16,21 @@ using namespace nestwalk::cpu;
 namespace {
 
 constexpr u64 kCases = 400;
-constexpr u64 kArea =
-    kData + 4096 - 256;  ///< in the middle stretch of the case's memory, which has 512 bytes from there on
+constexpr u64 kArea = kData + kStretches[1].offset;  ///< of the XSAVE area, as a whole in the case's memory
 
 template <class T>
-void put(Case& c, u64 linear, T v) {
-  std::memcpy(&c.memory[kStretches[0].bytes + (linear - kArea)], &v, sizeof v);
+void put(Case& c, unsigned offset, T v) {
+  std::memcpy(&c.memory[kStretches[0].bytes + offset], &v, sizeof v);
+}
+
+/// What XRSTOR accepts, with some of x87, SSE and AVX.
+void put_area(Case& c, Random& random) {
+  put<u16>(c, 0, 0x37f);
+  put<u32>(c, 24, static_cast<u32>(0x1f80 | random.below(64)));
+  for (unsigned at = 512; at < 576; at += 8) put<u64>(c, at, 0);
+  put<u64>(c, 512, random.below(8));
+  c.before.gpr[RDI] = kArea;
+  c.before.gpr[RAX] = 7, c.before.gpr[RDX] = 0;
 }
 
 Case sequence(Op op, const char* hex, Random& random) {
@@ -70,10 +79,7 @@ TEST_CASE("what XRSTOR initialised, XSAVEC leaves out") {
   std::vector<Case> cases;
   for (u64 n = 0; n < kCases; ++n) {
     Case c = sequence(Op::XRSTOR64, "48 0f ae 2f 48 0f c7 27", random);  // xrstor64 [rdi]; xsavec64 [rdi]
-    c.before.gpr[RDI] = kArea - 512;
-    c.before.gpr[RAX] = 7, c.before.gpr[RDX] = 0;
-    for (unsigned at = 0; at < 64; at += 8) put<u64>(c, kArea + at, 0);
-    put<u64>(c, kArea, random.below(8));
+    put_area(c, random);
     cases.push_back(c);
   }
   compare(Feature::xsavec, cases);
@@ -85,10 +91,8 @@ TEST_CASE("XGETBV tells whether XRSTOR loaded AVX state") {
   for (u64 n = 0; n < kCases; ++n) {
     Case c =
         sequence(Op::XGETBV, "48 0f ae 2f b1 01 0f 01 d0 83 e0 04", random);  // xrstor64; mov cl, 1; xgetbv; and eax, 4
-    c.before.gpr[RDI] = kArea - 512;
-    c.before.gpr[RAX] = 7, c.before.gpr[RDX] = c.before.gpr[RCX] = 0;
-    for (unsigned at = 0; at < 64; at += 8) put<u64>(c, kArea + at, 0);
-    put<u64>(c, kArea, random.below(8));
+    put_area(c, random);
+    c.before.gpr[RCX] = 0;
     cases.push_back(c);
   }
   compare(Feature::xgetbv1, cases);

@@ -22,12 +22,13 @@ inline constexpr unsigned kDataBytes = 8192;
 inline constexpr u16 kNumberLimit = 0x5a5a;
 inline constexpr unsigned kMemory = 1024;  ///< bytes of data memory that a case carries; the others are 0
 
-/// Three stretches of the data pages: their start, the crossing from the first page to the second, their end.
+/// Three stretches of the data pages: their start, the crossing from the first page to the second, where an XSAVE area
+/// fits, their end.
 struct Stretch {
   unsigned offset;  ///< from kData
   unsigned bytes;
 };
-inline constexpr Stretch kStretches[] = {{0, 256}, {4096 - 256, 512}, {kDataBytes - 256, 256}};
+inline constexpr Stretch kStretches[] = {{0, 64}, {4096 - 448, 896}, {kDataBytes - 64, 64}};
 
 /// The mode a case runs in, at CPL 3.
 enum class Mode : u8 { k64, k32, k16 };

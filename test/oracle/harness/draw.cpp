@@ -55,6 +55,8 @@ class Setting {
            f_.op == Op::XSAVEC || f_.op == Op::XSAVEC64;
   }
 
+  bool loads_state() const { return f_.op == Op::XRSTOR || f_.op == Op::XRSTOR64; }
+
   void memory() {
     const u64 kind = random_.below(5);
     for (unsigned n = 0; n < kMemory; n += 8) {
@@ -67,7 +69,7 @@ class Setting {
     }
   }
   void vectors() {
-    const bool busy = f_.vector || f_.mmx || saves_state() || one_in(16);
+    const bool busy = f_.vector || f_.mmx || saves_state() || loads_state() || one_in(16);
     if (!busy) return;
     r_.mxcsr = static_cast<u32>(0x1f80 | (random_.next() & 0x603f));
     if (one_in(4)) r_.mxcsr |= random_.next() & 0x8040;
@@ -99,7 +101,7 @@ class Setting {
     }
   }
   void x87() {
-    if (!(f_.x87 || f_.mmx || saves_state() || one_in(32))) return;
+    if (!(f_.x87 || f_.mmx || saves_state() || loads_state() || one_in(32))) return;
     r_.fcw = static_cast<u16>(0x40 | (random_.next() & 0xf00) | 0x3f);
     if (one_in(3)) r_.fcw &= static_cast<u16>(~(random_.next() & 0x3f));
     r_.fsw = static_cast<u16>(random_.next() & 0x7f00);
@@ -144,6 +146,7 @@ class Setting {
   void operand() {
     const unsigned bytes = std::clamp(f_.memory_bytes, 1u, 128u);
     target_ = place(bytes);
+    if (f_.memory_bytes >= 512 && !one_in(4)) target_ = kData + kStretches[1].offset + 64 * random_.below(2);  // an image
     if (one_in(24)) {  // behind the end, or before the beginning
       const u64 off = random_.below(2 * (bytes + 8));
       target_ = off < bytes + 8 ? kData + kDataBytes - off : kData - (off - bytes - 8);
@@ -337,7 +340,8 @@ class Setting {
     for (unsigned n = 512; n < 576; n += 8) put<u64>(target_ + n, n == 512 && !one_in(8) ? random_.below(8) : 0);
     put<u32>(target_ + 24, 0x1f80);
     put<u32>(target_ + 28, 0);
-    if (saves_state()) return;
+    if (!loads_state()) return;
+    put<u32>(target_ + 24, static_cast<u32>(0x1f80 | random_.below(64)));
     const u64 present = random_.below(8);
     put<u64>(target_ + 512, present);
     if (one_in(2)) put<u64>(target_ + 520, u64{1} << 63 | present | random_.below(8));
@@ -345,7 +349,7 @@ class Setting {
     switch (random_.below(4)) {
       case 0: put<u64>(target_ + 520, u64{1} << random_.below(64)); break;
       case 1: put<u64>(target_ + 528 + 8 * random_.below(6), u64{1} << random_.below(64)); break;
-      case 2: put<u64>(target_ + 512, u64{1} << random_.below(64)); break;
+      case 2: put<u64>(target_ + 512, u64{1} << (20 + random_.below(44))); break;  // a component that nobody has
       default: put<u32>(target_ + 24, 0x10000u << random_.below(16)); break;
     }
   }

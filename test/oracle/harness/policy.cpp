@@ -170,6 +170,7 @@ constexpr PolicyLine kPolicy[] = {
     {"bochs-x87", "FSTPNCE", kBochs, 0, kEverything},
     {"bochs-x87", "FSIN FCOS FSINCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1 FPREM FPREM1", kBochs, 0, kX87Part},
     {"bochs-adx", "ADOX", kBochs, fl::of},
+    {"bochs-xrstor", "XRSTOR XRSTOR64", kBochs, 0, kMxcsrPart},
     {"bochs-half", "VCVTPS2PH", kBochs, 0, kVectors | kMemoryPart | kMxcsrPart | kRefused},
     {"bochs-half", "VCVTPS2PH", kBochs, 0, kAnything, When::numeric},
     {"bochs-fma", kFused, kBochs, 0, kMxcsrPart},

@@ -76,13 +76,13 @@ next_case:
   rep stosq
   lea rsi, [rbx + frame_memory]
   mov rdi, offset data_pages
-  mov ecx, 256 / 8
+  mov ecx, EDGE / 8
   rep movsq
-  mov rdi, offset data_pages + 4096 - 256
-  mov ecx, 512 / 8
+  mov rdi, offset data_pages + 4096 - HALF
+  mov ecx, 2 * HALF / 8
   rep movsq
-  mov rdi, offset data_pages + 8192 - 256
-  mov ecx, 256 / 8
+  mov rdi, offset data_pages + 8192 - EDGE
+  mov ecx, EDGE / 8
   rep movsq
   xor eax, eax
   mov cr2, rax
@@ -167,21 +167,21 @@ ended:
   mov qword ptr [result + frame_state + 512], 3
 2:mov rdi, offset result + frame_memory
   mov rsi, offset data_pages
-  mov ecx, 256 / 8
+  mov ecx, EDGE / 8
   rep movsq
-  mov rsi, offset data_pages + 4096 - 256
-  mov ecx, 512 / 8
+  mov rsi, offset data_pages + 4096 - HALF
+  mov ecx, 2 * HALF / 8
   rep movsq
-  mov rsi, offset data_pages + 8192 - 256
-  mov ecx, 256 / 8
+  mov rsi, offset data_pages + 8192 - EDGE
+  mov ecx, EDGE / 8
   rep movsq
   # What lies between the stretches, as stray_of() in case.h sums it up.
   xor r8d, r8d
-  mov esi, 256
-  mov edi, 4096 - 256
+  mov esi, EDGE
+  mov edi, 4096 - HALF
   call add_stray
-  mov esi, 4096 + 256
-  mov edi, 8192 - 256
+  mov esi, 4096 + HALF
+  mov edi, 8192 - EDGE
   call add_stray
   mov [result + frame_stray], r8
 

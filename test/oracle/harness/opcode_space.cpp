@@ -117,10 +117,10 @@ Name name_of(const Case& c) {
   return n;
 }
 /// VMCALL and its neighbours, which leave a guest even above CPL 0, whatever prefix Zydis refuses before them.
-bool asks_hypervisor(const std::vector<u8>& encoding) {
+bool asks_hypervisor(const Case& c) {
   constexpr u8 kGroup[] = {0x0f, 0x01};
-  const auto at = std::search(encoding.begin(), encoding.end(), std::begin(kGroup), std::end(kGroup));
-  return encoding.end() - at > 2 && (at[2] == 0xc1 || at[2] == 0xd4 || at[2] == 0xd9);  // VMCALL, VMFUNC, VMMCALL
+  const auto at = std::search(c.code.begin(), c.code.end(), std::begin(kGroup), std::end(kGroup));
+  return c.code.end() - at > 2 && (at[2] == 0xc1 || at[2] == 0xd4 || at[2] == 0xd9);  // VMCALL, VMFUNC, VMMCALL
 }
 
 /// INT3 behind it, which ends what does not fault.
@@ -140,6 +140,37 @@ Case case_of(const std::vector<u8>& encoding) {
 
 bool exists(const Outcome& o) { return !(o.vector == ex::ud && o.after.rip == kCode); }
 
+/// Why an encoding may exist there and not here; empty: there is no reason.
+std::string beyond(const Case& c, const Name& name) {
+  for (const char* set : kBeyond)
+    if (name.set.starts_with(set)) return name.set;
+  return is_vex_clwb(c) ? cpu::policy("vex-clwb").instructions : "";
+}
+
+void judge(const Case& c, const Outcome& ours, const Outcome& theirs, OpcodeReport& r) {
+  ++r.cases;
+  if (exists(ours) == exists(theirs)) return;
+  const Name name = name_of(c);
+  if (const std::string reason = exists(theirs) ? beyond(c, name) : ""; !reason.empty()) {
+    ++r.beyond[reason];
+    return;
+  }
+  if (++r.different > OpcodeReport::kShown) return;
+  const Outcome& o = exists(ours) ? ours : theirs;
+  r.findings.push_back(fmt::format("{:02x}: {} ({}) exists {}: {} at {:+}\n", fmt::join(c.bytes(), " "),
+                                   name.known ? name.text : "unknown", name.set,
+                                   exists(ours) ? "here, but not there" : "there, but not here", exception_name(o.vector),
+                                   static_cast<i64>(o.after.rip - kCode)));
+}
+
+/// The reason why a case is not run; empty when it is.
+std::string not_run(const Case& c, const Cpuid& cpuid) {
+  Insn i;
+  const bool legal = decode_insn(c.code.data(), c.length, CodeSize::k64, kCode, cpuid, i) == Decoded::ok;
+  if (const char* reason = legal ? exception_of(i.op, kHost) : nullptr) return reason;
+  return asks_hypervisor(c) ? "a hypervisor underneath would see it" : "";
+}
+
 }  // namespace
 
 u64 opcode_points() { return kLegacy + kVex + kVexMaps + kBeforeVex; }
@@ -158,47 +189,25 @@ OpcodeReport compare_opcodes(OurSide& ours, Side& theirs, u64 count, const std::
   constexpr u64 kStep = 2147483647;  // prime, so that steps of it reach every point once
   count = std::min(count, points);
   std::vector<Case> cases;
-  std::vector<Outcome> a, b;
-  const auto judge = [&] {
-    a.assign(cases.size(), {}), b.assign(cases.size(), {});
+  const auto run_batch = [&] {
+    std::vector<Outcome> a(cases.size()), b(cases.size());
     theirs.start(cases, b);
     ours.run(cases, a);
     theirs.finish();
-    r.cases += cases.size();
-    for (std::size_t n = 0; n < cases.size(); ++n) {
-      if (exists(a[n]) == exists(b[n])) continue;
-      const Name name = name_of(cases[n]);
-      const bool has_set =
-          std::any_of(std::begin(kBeyond), std::end(kBeyond), [&](const char* set) { return name.set.starts_with(set); });
-      if (exists(b[n]) && (has_set || is_vex_clwb(cases[n]))) {
-        ++r.beyond[has_set ? name.set : cpu::policy("vex-clwb").instructions];
-        continue;
-      }
-      ++r.different;
-      const Outcome& o = exists(a[n]) ? a[n] : b[n];
-      if (r.findings.size() < OpcodeReport::kShown)
-        r.findings.push_back(fmt::format("{:02x}: {} ({}) exists {}: {} at {:+}\n", fmt::join(cases[n].bytes(), " "),
-                                         name.known ? name.text : "unknown", name.set,
-                                         exists(a[n]) ? "here, but not there" : "there, but not here",
-                                         exception_name(o.vector), static_cast<i64>(o.after.rip - kCode)));
-    }
+    for (std::size_t n = 0; n < cases.size(); ++n) judge(cases[n], a[n], b[n], r);
     cases.clear();
   };
   for (u64 n = 0; n < count; ++n) {
     const std::vector<u8> bytes = encoding_at(n * kStep % points);
     if (bytes.empty()) continue;
     const Case c = case_of(bytes);
-    Insn i;
-    const bool legal = decode_insn(c.code.data(), c.length, CodeSize::k64, kCode, ours.cpuid(), i) == Decoded::ok;
-    if (const char* reason = legal ? exception_of(i.op, kHost) : nullptr)
+    if (const std::string reason = not_run(c, ours.cpuid()); !reason.empty())
       ++r.not_run[reason];
-    else if (asks_hypervisor(bytes))
-      ++r.not_run["a hypervisor underneath would see it"];
     else
       cases.push_back(c);
-    if (cases.size() == theirs.batch()) judge(), progress(n, r.different);
+    if (cases.size() == theirs.batch()) run_batch(), progress(n, r.different);
   }
-  judge();
+  run_batch();
   r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   return r;
 }

@@ -343,16 +343,23 @@ TEST_CASE("a task that IRET links to itself goes on with what was just saved", "
   CHECK(b.cpu->s.seg[SS].selector == kData0);
 }
 
+namespace {
+/// An interrupt through a task gate, to a task whose TSS has `selector` at `offset`; `vector` is handled at kHandler.
+void enter_task(Bench& b, unsigned offset, u16 selector, u8 vector) {
+  b.protected_mode();
+  b.poke<u64>(kIdt + 8 * 0x40, gate(kTss2, 0, 5, 0));
+  b.handler(vector, kHandler);
+  b.poke<u32>(kTss2At + 4, kStack0 - 0x800), b.poke<u16>(kTss2At + 8, kData0);
+  for (unsigned n = 0; n < 6; ++n) b.poke<u32>(kTss2At + 72 + 4 * n, n == CS ? kCode0 : kData0);
+  b.poke<u16>(kTss2At + offset, selector);
+  b.cpu->deliver(Trap{.vector = 0x40}, Source::external);
+}
+}  // namespace
+
 TEST_CASE("a fault before the new task has a stack takes one from its TSS", "[exceptions][task]") {
   for (const unsigned bad : {72u + 4u * SS, 96u}) {  // SS, LDT
     Bench b;
-    b.protected_mode();
-    b.poke<u64>(kIdt + 8 * 0x40, gate(kTss2, 0, 5, 0));
-    b.handler(ex::ts, kHandler);
-    b.poke<u32>(kTss2At + 4, kStack0 - 0x800), b.poke<u16>(kTss2At + 8, kData0);
-    for (unsigned n = 0; n < 6; ++n) b.poke<u32>(kTss2At + 72 + 4 * n, n == CS ? kCode0 : kData0);
-    b.poke<u16>(kTss2At + bad, kReadOnly);
-    b.cpu->deliver(Trap{.vector = 0x40}, Source::external);
+    enter_task(b, bad, kReadOnly, ex::ts);
     CHECK(b.cpu->s.rip == kHandler);
     CHECK(b.cpu->s.cpl == 0);
     CHECK(b.stack32(0) == kReadOnly);
@@ -363,13 +370,7 @@ TEST_CASE("a fault before the new task has a stack takes one from its TSS", "[ex
 TEST_CASE("a new task's stack that is absent is #SS, whatever its level", "[exceptions][task]") {
   for (const u16 level : {0, 3}) {
     Bench b;
-    b.protected_mode();
-    b.poke<u64>(kIdt + 8 * 0x40, gate(kTss2, 0, 5, 0));
-    b.handler(ex::ss, kHandler);
-    b.poke<u32>(kTss2At + 4, kStack0 - 0x800), b.poke<u16>(kTss2At + 8, kData0);
-    for (unsigned n = 0; n < 6; ++n) b.poke<u32>(kTss2At + 72 + 4 * n, n == CS ? kCode0 : kData0);
-    b.poke<u16>(kTss2At + 72 + 4 * SS, static_cast<u16>(kAbsent | level));
-    b.cpu->deliver(Trap{.vector = 0x40}, Source::external);
+    enter_task(b, 72 + 4 * SS, static_cast<u16>(kAbsent | level), ex::ss);
     CHECK(b.cpu->s.rip == kHandler);
     CHECK(b.stack32(0) == kAbsent);
   }

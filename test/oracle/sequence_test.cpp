@@ -51,8 +51,12 @@ Case sequence(Op op, const char* hex, Random& random) {
   return c;
 }
 
-/// All of what both sides leave must agree. Skipped where the processor lacks the feature.
-void compare(Feature needed, const std::vector<Case>& cases) {
+/// All of what both sides leave must agree, in cases that `prepare` makes. Skipped where the processor lacks the feature.
+template <class Prepare>
+void compare(Feature needed, Op op, const char* hex, Prepare prepare) {
+  Random random(45);
+  std::vector<Case> cases;
+  for (u64 n = 0; n < kCases; ++n) prepare(cases.emplace_back(sequence(op, hex, random)), random);
   std::string missing;
   const auto host = make_host(missing);
   if (host && host_lacks(needed)) missing = "the host's processor lacks a feature";
@@ -75,38 +79,23 @@ void compare(Feature needed, const std::vector<Case>& cases) {
 }  // namespace
 
 TEST_CASE("what XRSTOR initialised, XSAVEC leaves out") {
-  Random random(45);
-  std::vector<Case> cases;
-  for (u64 n = 0; n < kCases; ++n) {
-    Case c = sequence(Op::XRSTOR64, "48 0f ae 2f 48 0f c7 27", random);  // xrstor64 [rdi]; xsavec64 [rdi]
-    put_area(c, random);
-    cases.push_back(c);
-  }
-  compare(Feature::xsavec, cases);
+  // xrstor64 [rdi]; xsavec64 [rdi]
+  compare(Feature::xsavec, Op::XRSTOR64, "48 0f ae 2f 48 0f c7 27", put_area);
 }
 
 TEST_CASE("XGETBV tells whether XRSTOR loaded AVX state") {
-  Random random(46);
-  std::vector<Case> cases;
-  for (u64 n = 0; n < kCases; ++n) {
-    Case c =
-        sequence(Op::XGETBV, "48 0f ae 2f b1 01 0f 01 d0 83 e0 04", random);  // xrstor64; mov cl, 1; xgetbv; and eax, 4
+  // xrstor64 [rdi]; mov cl, 1; xgetbv; and eax, 4
+  compare(Feature::xgetbv1, Op::XGETBV, "48 0f ae 2f b1 01 0f 01 d0 83 e0 04", [](Case& c, Random& random) {
     put_area(c, random);
     c.before.gpr[RCX] = 0;
-    cases.push_back(c);
-  }
-  compare(Feature::xgetbv1, cases);
+  });
 }
 
 TEST_CASE("RDPKRU reads what WRPKRU wrote, and both want zeros") {
-  Random random(47);
-  std::vector<Case> cases;
-  for (u64 n = 0; n < kCases; ++n) {
-    Case c = sequence(Op::WRPKRU, "0f 01 ef 31 c0 0f 01 ee", random);  // wrpkru; xor eax, eax; rdpkru
-    c.before.gpr[RAX] &= ~u64{3};                                      // key 0 is that of all pages here
+  // wrpkru; xor eax, eax; rdpkru
+  compare(Feature::pku, Op::WRPKRU, "0f 01 ef 31 c0 0f 01 ee", [](Case& c, Random& random) {
+    c.before.gpr[RAX] &= ~u64{3};  // key 0 is that of all pages here
     for (const unsigned r : {RCX, RDX})
       if (random.below(8)) c.before.gpr[r] &= ~u64{0xffffffff};
-    cases.push_back(c);
-  }
-  compare(Feature::pku, cases);
+  });
 }

@@ -12,7 +12,7 @@
 #include "report/json.h"
 #include "sim/settings.h"
 #include "test/catch.h"
-#include "test/emu/sweep/scratch.h"
+#include "test/scratch.h"
 
 namespace nestwalk::test {
 

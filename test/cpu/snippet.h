@@ -350,4 +350,38 @@ class SnippetMachine : public cpu::Platform {
   std::optional<cpu::Cpu> cpu;
 };
 
+/// One snippet on a machine of its own, from a clean FXSAVE image, with RDI at the window.
+struct SnippetRun {
+  SnippetMachine machine;
+  Snippet c;
+
+  explicit SnippetRun(const char* code) {
+    c.set_code(bytes_of_hex(code));
+    c.state.fx = clean_fx();
+    c.state.gpr[cpu::RDI] = kSnippetWindow;
+  }
+  /// Its exception's vector, or -1.
+  int run() {
+    machine.run(c);
+    return c.vector;
+  }
+
+  template <class T>
+  T fx(unsigned at) const {
+    T v;
+    std::memcpy(&v, &c.state.fx[at], sizeof v);
+    return v;
+  }
+  template <class T>
+  T word(unsigned at) const {
+    T v;
+    std::memcpy(&v, &c.memory[at], sizeof v);
+    return v;
+  }
+  template <class T>
+  void put(unsigned at, T v) {
+    std::memcpy(&c.memory[at], &v, sizeof v);
+  }
+};
+
 }  // namespace nestwalk::test

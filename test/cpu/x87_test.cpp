@@ -5,35 +5,7 @@
 using namespace nestwalk;
 using namespace nestwalk::test;
 
-namespace {
-
-struct Run {
-  SnippetMachine machine;
-  Snippet c;
-  explicit Run(const char* code) {
-    c.set_code(bytes_of_hex(code));
-    c.state.fx = clean_fx();
-    c.state.gpr[7] = kSnippetWindow;
-  }
-  template <class T>
-  T fx(unsigned at) const {
-    T v;
-    std::memcpy(&v, &c.state.fx[at], sizeof v);
-    return v;
-  }
-  template <class T>
-  T word(unsigned at) const {
-    T v;
-    std::memcpy(&v, &c.memory[at], sizeof v);
-    return v;
-  }
-  template <class T>
-  void put(unsigned at, T v) {
-    std::memcpy(&c.memory[at], &v, sizeof v);
-  }
-};
-
-}  // namespace
+using Run = SnippetRun;
 
 TEST_CASE("1 + 1 is 2: constants, addition, store as an integer") {
   Run r("d9 e8 d9 e8 de c1 db 1f");  // fld1; fld1; faddp; fistp dword [rdi]

@@ -6,36 +6,11 @@ using namespace nestwalk::test;
 
 namespace {
 
-struct Run {
-  SnippetMachine machine;
-  Snippet c;
-  explicit Run(const char* code, u64 components = 3) {
-    c.set_code(bytes_of_hex(code));
-    c.state.fx = clean_fx();
+struct Run : SnippetRun {
+  explicit Run(const char* code, u64 components = 3) : SnippetRun(code) {
     for (unsigned n = 0; n < 256; ++n) c.state.fx[160 + n] = static_cast<u8>(n + 1);
-    c.state.gpr[0] = components;
-    c.state.gpr[2] = 0;
-    c.state.gpr[7] = kSnippetWindow;
-  }
-  template <class T>
-  T fx(unsigned at) const {
-    T v;
-    std::memcpy(&v, &c.state.fx[at], sizeof v);
-    return v;
-  }
-  template <class T>
-  T word(unsigned at) const {
-    T v;
-    std::memcpy(&v, &c.memory[at], sizeof v);
-    return v;
-  }
-  template <class T>
-  void put(unsigned at, T v) {
-    std::memcpy(&c.memory[at], &v, sizeof v);
-  }
-  int run() {
-    machine.run(c);
-    return c.vector;
+    c.state.gpr[cpu::RAX] = components;
+    c.state.gpr[cpu::RDX] = 0;
   }
 };
 

@@ -5,7 +5,7 @@
 
 #include "sim/settings.h"
 #include "test/catch.h"
-#include "test/emu/sweep/scratch.h"
+#include "test/scratch.h"
 
 using namespace nestwalk;
 namespace fs = std::filesystem;

@@ -10,6 +10,7 @@
 
 #include "sim/settings.h"
 #include "test/catch.h"
+#include "test/scratch.h"
 
 using namespace nestwalk;
 using namespace nestwalk::report;
@@ -17,16 +18,6 @@ using Catch::Matchers::Contains;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct Scratch {
-  fs::path path;
-  Scratch() {
-    std::string name = (fs::temp_directory_path() / "nestwalk-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~Scratch() { fs::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
-};
 
 std::string text_of(const std::string& path) {
   std::ostringstream out;

@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "test/catch.h"
+#include "test/scratch.h"
 
 using namespace nestwalk;
 using namespace nestwalk::report;
@@ -18,16 +19,6 @@ using Catch::Matchers::Contains;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct Scratch {
-  fs::path path;
-  Scratch() {
-    std::string name = (fs::temp_directory_path() / "nestwalk-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~Scratch() { fs::remove_all(path); }
-  std::string db() const { return (path / "results.db").string(); }
-};
 
 Point point(u64 id, const std::string& entries) {
   return {id, {{"tlb.l2.entries", entries}, {"guest.thp", "never"}}, ResultStore::kDone, "digest " + entries};
@@ -40,11 +31,11 @@ const std::vector<Metric> kMetrics{{"cycles", u64{9'007'199'254'740'993}}, {"tlb
 TEST_CASE("a point and its metrics come back as they were added") {
   const Scratch scratch;
   {
-    ResultStore store(scratch.db());
+    ResultStore store(scratch / "results.db");
     store.set_keys({"tlb.l2.entries", "guest.thp"});
     store.add(point(3, "512"), kMetrics);
   }
-  const ResultStore store(scratch.db());
+  const ResultStore store(scratch / "results.db");
   CHECK(store.keys() == std::vector<std::string>{"tlb.l2.entries", "guest.thp"});
   REQUIRE(store.points().size() == 1);
   const Point p = store.points()[0];
@@ -62,7 +53,7 @@ TEST_CASE("a point and its metrics come back as they were added") {
 
 TEST_CASE("a point is finished only with the same key values, the same digest and status done") {
   const Scratch scratch;
-  ResultStore store(scratch.db());
+  ResultStore store(scratch / "results.db");
   store.add(point(1, "64"), kMetrics);
   CHECK(store.finished(point(1, "64")));
   CHECK_FALSE(store.finished(point(2, "64")));
@@ -81,7 +72,7 @@ TEST_CASE("a point is finished only with the same key values, the same digest an
 
 TEST_CASE("a point whose metrics fail half-way is not there at all, and can be added afterwards") {
   const Scratch scratch;
-  ResultStore store(scratch.db());
+  ResultStore store(scratch / "results.db");
   store.add(point(1, "64"), kMetrics);
   const std::vector<Metric> twice{{"cycles", u64{1}}, {"misses", u64{2}}, {"cycles", u64{3}}};
   CHECK_THROWS_AS(store.add(point(2, "128"), twice), StoreError);
@@ -96,19 +87,19 @@ TEST_CASE("a point whose metrics fail half-way is not there at all, and can be a
 
 TEST_CASE("a sweep that was killed resumes with whole points only") {
   const Scratch scratch;
-  ResultStore(scratch.db()).set_keys({"tlb.l2.entries", "guest.thp"});
+  ResultStore(scratch / "results.db").set_keys({"tlb.l2.entries", "guest.thp"});
   std::vector<Metric> many;
   for (u64 i = 0; i < 200; ++i) many.push_back({"metric." + std::to_string(i), i});
   const pid_t child = fork();
   if (child == 0) {
-    ResultStore store(scratch.db());
+    ResultStore store(scratch / "results.db");
     for (u64 id = 1;; ++id) store.add(point(id, std::to_string(id)), many);
   }
-  for (int i = 0; i < 1000 && ResultStore(scratch.db()).points().size() < 5; ++i) usleep(5000);
+  for (int i = 0; i < 1000 && ResultStore(scratch / "results.db").points().size() < 5; ++i) usleep(5000);
   kill(child, SIGKILL);
   waitpid(child, nullptr, 0);
 
-  ResultStore store(scratch.db());
+  ResultStore store(scratch / "results.db");
   const std::vector<Point> points = store.points();
   REQUIRE(points.size() >= 5);
   for (const Point& p : points) {
@@ -122,7 +113,7 @@ TEST_CASE("a sweep that was killed resumes with whole points only") {
 
 TEST_CASE("two processes may have the database open") {
   const Scratch scratch;
-  ResultStore one(scratch.db()), two(scratch.db());
+  ResultStore one(scratch / "results.db"), two(scratch / "results.db");
   one.add(point(1, "64"), kMetrics);
   two.add(point(2, "128"), kMetrics);
   CHECK(one.points().size() == 2);
@@ -131,7 +122,7 @@ TEST_CASE("two processes may have the database open") {
 
 TEST_CASE("results of one sweep are not mixed with another's keys") {
   const Scratch scratch;
-  ResultStore store(scratch.db());
+  ResultStore store(scratch / "results.db");
   store.set_keys({"a", "b"});
   store.set_keys({"b"});
   store.add(point(1, "64"), kMetrics);
@@ -146,23 +137,23 @@ TEST_CASE("results of one sweep are not mixed with another's keys") {
 TEST_CASE("files that are not ours are refused and left alone") {
   const Scratch scratch;
   CHECK_THROWS_WITH(ResultStore("/nowhere/results.db"), Contains("/nowhere/results.db: cannot open the results database"));
-  std::ofstream(scratch.db()) << std::string(5000, 'x');
-  CHECK_THROWS_WITH(ResultStore(scratch.db()), Contains("results.db") && Contains("not a database"));
-  fs::remove(scratch.db());
+  std::ofstream(scratch / "results.db") << std::string(5000, 'x');
+  CHECK_THROWS_WITH(ResultStore(scratch / "results.db"), Contains("results.db") && Contains("not a database"));
+  fs::remove(scratch / "results.db");
 
   sqlite3* other = nullptr;
-  sqlite3_open(scratch.db().c_str(), &other);
+  sqlite3_open((scratch / "results.db").c_str(), &other);
   sqlite3_exec(other, "CREATE TABLE mail(text)", nullptr, nullptr, nullptr);
   sqlite3_close(other);
-  const auto size = fs::file_size(scratch.db());
-  CHECK_THROWS_WITH(ResultStore(scratch.db()), Contains("a database of another program"));
-  CHECK(fs::file_size(scratch.db()) == size);
-  CHECK_FALSE(fs::exists(scratch.db() + "-wal"));
+  const auto size = fs::file_size(scratch / "results.db");
+  CHECK_THROWS_WITH(ResultStore(scratch / "results.db"), Contains("a database of another program"));
+  CHECK(fs::file_size(scratch / "results.db") == size);
+  CHECK_FALSE(fs::exists(scratch / "results.db" + "-wal"));
 }
 
 TEST_CASE("CSV has a line per point, quotes what needs it and leaves missing cells empty") {
   const Scratch scratch;
-  ResultStore store(scratch.db());
+  ResultStore store(scratch / "results.db");
   store.set_keys({"append", "ways"});
   store.add({1, {{"append", "quiet, \"thp\""}, {"ways", "4"}}, "done", ""}, {{"cycles", u64{12}}, {"rate", 0.25}});
   store.add({2, {{"ways", "8"}, {"append", ""}}, "failed", ""}, {});

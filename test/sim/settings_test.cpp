@@ -8,6 +8,7 @@
 #include "sim/ini.h"
 #include "sim/registry.h"
 #include "test/catch.h"
+#include "test/scratch.h"
 
 using namespace nestwalk;
 using namespace nestwalk::sim;
@@ -59,21 +60,6 @@ std::string refusal(const std::string& text) {
   }
   return "accepted";
 }
-
-/// A folder that disappears with its files.
-struct Folder {
-  std::filesystem::path path;
-  Folder() {
-    std::string name = (std::filesystem::temp_directory_path() / "nestwalk-XXXXXX").string();
-    path = mkdtemp(name.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string write(const std::string& name, const std::string& text) const {
-    std::filesystem::create_directories((path / name).parent_path());
-    std::ofstream(path / name) << text;
-    return (path / name).string();
-  }
-};
 
 std::string load_refusal(const std::string& path) {
   Settings settings;
@@ -300,10 +286,10 @@ TEST_CASE("a default that its own key would refuse is a mistake of the program")
 }
 
 TEST_CASE("a file wins over what it includes, seen from its own folder") {
-  const Folder folder;
-  folder.write("models/base.ini", "include = deeper.ini\n[tlb.l2]\nways = 4\nentries = 8\n");
-  folder.write("models/deeper.ini", "[tlb.l2]\nentries = 1\nnote = deep\n");
-  const std::string top = folder.write("m.ini", "# machine\ninclude = models/base.ini\n[tlb.l2]\nways = 12\nscale = 99\n");
+  const Scratch folder;
+  folder.file("models/base.ini", "include = deeper.ini\n[tlb.l2]\nways = 4\nentries = 8\n");
+  folder.file("models/deeper.ini", "[tlb.l2]\nentries = 1\nnote = deep\n");
+  const std::string top = folder.file("m.ini", "# machine\ninclude = models/base.ini\n[tlb.l2]\nways = 12\nscale = 99\n");
   Settings settings;
   settings.load_file(top);
   CHECK(*settings.find("tlb.l2.ways") == "12");
@@ -315,33 +301,33 @@ TEST_CASE("a file wins over what it includes, seen from its own folder") {
 }
 
 TEST_CASE("includes that cannot be followed are refused where they stand") {
-  const Folder folder;
-  const std::string loop = folder.write("loop.ini", "include = back.ini\n");
-  folder.write("back.ini", "include = ./loop.ini\n");
+  const Scratch folder;
+  const std::string loop = folder.file("loop.ini", "include = back.ini\n");
+  folder.file("back.ini", "include = ./loop.ini\n");
   CHECK_THAT(load_refusal(loop), Contains("back.ini:1: ") && Contains("includes itself"));
-  CHECK_THAT(load_refusal(folder.write("gone.ini", "include = nothing.ini\n")),
+  CHECK_THAT(load_refusal(folder.file("gone.ini", "include = nothing.ini\n")),
              Contains("gone.ini:1: include: ") && Contains("nothing.ini: cannot open: No such file"));
-  CHECK_THAT(load_refusal(folder.write("late.ini", "a = 1\ninclude = b.ini\n")),
+  CHECK_THAT(load_refusal(folder.file("late.ini", "a = 1\ninclude = b.ini\n")),
              Contains("late.ini:2: include must stand before every key"));
   for (int i = 0; i < 20; ++i)
-    folder.write("d" + std::to_string(i) + ".ini", "include = d" + std::to_string(i + 1) + ".ini\n");
+    folder.file("d" + std::to_string(i) + ".ini", "include = d" + std::to_string(i + 1) + ".ini\n");
   CHECK_THAT(load_refusal((folder.path / "d0.ini").string()), Contains("includes deeper than 8"));
   CHECK_THAT(refusal("include = /etc/passwd"), Contains("m.ini:1: include = /etc/passwd: only a file can include"));
 }
 
 TEST_CASE("a file may be included twice, but not by itself") {
-  const Folder folder;
-  folder.write("c.ini", "k = 1\n");
-  folder.write("a.ini", "include = c.ini\n");
-  folder.write("b.ini", "include = c.ini\n");
-  CHECK(load_refusal(folder.write("m.ini", "include = a.ini\ninclude = b.ini\n")) == "accepted");
+  const Scratch folder;
+  folder.file("c.ini", "k = 1\n");
+  folder.file("a.ini", "include = c.ini\n");
+  folder.file("b.ini", "include = c.ini\n");
+  CHECK(load_refusal(folder.file("m.ini", "include = a.ini\ninclude = b.ini\n")) == "accepted");
 }
 
 TEST_CASE("files that cannot be read are refused by name") {
-  const Folder folder;
+  const Scratch folder;
   CHECK_THAT(load_refusal("/nowhere/m.ini"), Contains("/nowhere/m.ini: cannot open: No such file or directory"));
   CHECK_THAT(load_refusal(folder.path.string()), Contains("is a folder"));
-  CHECK_THAT(load_refusal(folder.write("huge.ini", std::string(5 << 20, '\n'))), Contains("huge.ini: over 4 MiB"));
+  CHECK_THAT(load_refusal(folder.file("huge.ini", std::string(5 << 20, '\n'))), Contains("huge.ini: over 4 MiB"));
   CHECK_THAT(load_refusal("/dev/zero"), Contains("/dev/zero: over 4 MiB"));
 }
 

@@ -8,7 +8,7 @@
 
 #include "report/sqlite_store.h"
 #include "test/catch.h"
-#include "test/emu/sweep/scratch.h"
+#include "test/scratch.h"
 
 using namespace nestwalk;
 using namespace nestwalk::emu::sweep;

@@ -2,7 +2,7 @@
 #include "emu/sweep/result_table.h"
 
 #include "test/catch.h"
-#include "test/emu/sweep/scratch.h"
+#include "test/scratch.h"
 
 using namespace nestwalk;
 using namespace nestwalk::emu::sweep;

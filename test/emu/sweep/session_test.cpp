@@ -7,7 +7,7 @@
 
 #include "emu/sweep/sweep_file.h"
 #include "test/catch.h"
-#include "test/emu/sweep/scratch.h"
+#include "test/scratch.h"
 
 using namespace nestwalk;
 using namespace nestwalk::emu::sweep;

@@ -19,8 +19,10 @@ struct Scratch {
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
 
-  /// Writes a file and returns its path.
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+  /// Writes a file, and the folders it is in, and returns its path.
   std::string file(const std::string& name, const std::string& content) const {
+    std::filesystem::create_directories((path / name).parent_path());
     std::ofstream(path / name, std::ios::binary) << content;
     return (path / name).string();
   }

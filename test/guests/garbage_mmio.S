@@ -7,21 +7,7 @@
 # not under: qemu (its other devices are not ours)
 # not under: bochs (its other devices are not ours)
 .include "guest.inc"
-multiboot_header
-.code32
-.globl _start
-_start:
-  cli
-  cld
-  mov esp, offset stack_top
-  lgdt [gdtr]
-  .byte 0xea
-  .long 1f
-  .word 0x08
-1: mov ax, 0x10
-  mov ds, ax
-  mov es, ax
-  mov ss, ax
+protected_start
   set_gate idt 0 ignore
   mov esi, offset idt
   mov edi, offset idt + 8

@@ -7,13 +7,7 @@
 # not under: qemu (its TCG flushes global entries with CR3 too)
 .include "guest.inc"
 .include "long.inc"
-multiboot_header
-.code32
-.globl _start
-_start:
-  cli
-  cld
-  enter_long_mode
+long_start
 
 main64:
   mov dword ptr [0x201000], 1

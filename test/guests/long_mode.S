@@ -5,13 +5,7 @@
 # status: 0
 .include "guest.inc"
 .include "long.inc"
-multiboot_header
-.code32
-.globl _start
-_start:
-  cli
-  cld
-  enter_long_mode
+long_start
 
 main64:
   movabs rax, 0x123456789abcdef0

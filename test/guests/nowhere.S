@@ -5,20 +5,7 @@
 # status: triple-fault
 # not under: qemu (it gives up on code outside its memory)
 .include "guest.inc"
-multiboot_header
-.code32
-.globl _start
-_start:
-  cli
-  cld
-  mov esp, offset stack_top
-  lgdt [gdtr]
-  .byte 0xea
-  .long 1f
-  .word 0x08
-1: mov ax, 0x10
-  mov ds, ax
-  mov ss, ax
+protected_start
   set_gate idt 6 undefined
   lidt [idtr]
   mov eax, 0xd0000000

@@ -3,21 +3,7 @@
 # prints: page fault
 # status: 0
 .include "guest.inc"
-multiboot_header
-.code32
-.globl _start
-_start:
-  cli
-  cld
-  mov esp, offset stack_top
-  lgdt [gdtr]
-  .byte 0xea
-  .long 1f
-  .word 0x08
-1: mov ax, 0x10
-  mov ds, ax
-  mov es, ax
-  mov ss, ax
+protected_start
   set_gate idt 14 handler
   lidt [idtr]
 

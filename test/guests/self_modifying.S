@@ -6,13 +6,7 @@
 # not under: unicorn (it does not see a changed translation)
 .include "guest.inc"
 .include "long.inc"
-multiboot_header
-.code32
-.globl _start
-_start:
-  cli
-  cld
-  enter_long_mode
+long_start
 
 main64:
   # The instruction right behind the store (SDM vol. 3, 9.1.3: processors notice this).

@@ -4,21 +4,7 @@
 # prints: stepped
 # status: 0
 .include "guest.inc"
-multiboot_header
-.code32
-.globl _start
-_start:
-  cli
-  cld
-  mov esp, offset stack_top
-  lgdt [gdtr]
-  .byte 0xea
-  .long 1f
-  .word 0x08
-1: mov ax, 0x10
-  mov ds, ax
-  mov es, ax
-  mov ss, ax
+protected_start
   set_gate idt 1 debug
   lidt [idtr]
   mov edi, offset scratch

@@ -8,13 +8,7 @@
 .include "long.inc"
 .include "smp.inc"
 .equ ROUNDS, 20000
-multiboot_header
-.code32
-.globl _start
-_start:
-  cli
-  cld
-  enter_long_mode
+long_start
 
 main64:
   mov al, 0xff        # the 8259 pair is silent

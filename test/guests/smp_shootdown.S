@@ -9,13 +9,7 @@
 .include "guest.inc"
 .include "long.inc"
 .include "smp.inc"
-multiboot_header
-.code32
-.globl _start
-_start:
-  cli
-  cld
-  enter_long_mode
+long_start
 
 main64:
   set_gate idt64 0x40 shoot 1 0x10

@@ -7,13 +7,7 @@
 # not under: unicorn (it does not see a changed translation)
 .include "guest.inc"
 .include "long.inc"
-multiboot_header
-.code32
-.globl _start
-_start:
-  cli
-  cld
-  enter_long_mode
+long_start
 
 main64:
   # Frames 0x201000 and 0x202000 hold their own names; 0x200000 is the page that changes its mind.

@@ -4,13 +4,7 @@
 # status: 0
 .include "guest.inc"
 .include "long.inc"
-multiboot_header
-.code32
-.globl _start
-_start:
-  cli
-  cld
-  enter_long_mode
+long_start
 
 .macro write_msr number high low
   mov ecx, \number

@@ -113,21 +113,10 @@ class Program {
 
   void run(unsigned steps) {
     for (unsigned step = 0; step < steps && !failed_; ++step) {
-      const u64 what = random_.below(100);
-      if (what < 84)
+      if (random_.below(100) < 84)
         access();
-      else if (what < 91)
-        space_.change_page();
-      else if (what < 93)
-        space_.change_region();
-      else if (what < 95)
-        space_.switch_space();
-      else if (what < 96)
-        space_.change_controls();
-      else if (what < 99)
-        space_.change_privilege();
       else
-        space_.flush_something();
+        space_.change_something();
     }
   }
   u64 completed = 0, faulted = 0;

@@ -93,6 +93,22 @@ class ReferenceSpace {
 
   // ---- changes
   // ------------------------------------------------------------------------------------------------------------
+  /// What a guest does between accesses: mostly it changes a page.
+  void change_something() {
+    const u64 what = random_.below(16);
+    if (what < 7)
+      change_page();
+    else if (what < 9)
+      change_region();
+    else if (what < 11)
+      switch_space();
+    else if (what < 12)
+      change_controls();
+    else if (what < 15)
+      change_privilege();
+    else
+      flush_something();
+  }
   void change_page() {
     const unsigned region = static_cast<unsigned>(random_.below(kRegions)), space = region < kShared ? some_space() : 0;
     Region& r = regions_[space][region];

@@ -26,6 +26,7 @@ struct Progress {
 
 struct CampaignResult {
   u64 cases = 0;
+  u64 unrepeated = 0;  ///< differed once and not again
   double seconds = 0;
   std::array<Tally, static_cast<unsigned>(cpu::Op::count_)> by_op;
   std::vector<Finding> findings;
@@ -51,7 +52,9 @@ class Campaign {
   CampaignResult run(u64 first, u64 count, const std::function<void(const Progress&)>& progress = {});
 
  private:
+  void judge(std::span<const Case> cases, std::span<const Outcome> ours, std::span<Outcome> theirs, CampaignResult& result);
   void judge(const Case& c, const Outcome& ours, const Outcome& theirs, CampaignResult& result);
+  bool differs(const Case& c, const Outcome& ours, const Outcome& theirs) const;
   std::vector<Both> run_both(std::span<const Case> cases);
 
   const Atlas& atlas_;

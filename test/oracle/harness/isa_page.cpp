@@ -56,12 +56,14 @@ std::string head(const RunResult& r, const RunOptions& o) {
       "Written by `scripts/oracle` from the interpreter's table and its last long run; do not edit. How it works: "
       "[test/oracle/README.md](../test/oracle/README.md). What is not "
       "compared, and why: [isa-policy.md](isa-policy.md). Everything else of the state is.\n\n";
-  s += fmt::format("Seed {}, on {}.\n\n| rung | cases | unexplained differences | seconds |\n|---|---:|---:|---:|\n",
-                   o.seed, r.host);
+  s += fmt::format(
+      "Seed {}, on {}.\n\n| rung | cases | unexplained differences | differed once, not again | seconds "
+      "|\n|---|---:|---:|---:|---:|\n",
+      o.seed, r.host);
   for (const RungResult& rung : r.rungs)
-    s += rung.skipped.empty()
-             ? fmt::format("| {} | {} | {} | {:.0f} |\n", rung.name, rung.cases, rung.different, rung.seconds)
-             : fmt::format("| {} | skipped: {} | | |\n", rung.name, rung.skipped);
+    s += rung.skipped.empty() ? fmt::format("| {} | {} | {} | {} | {:.0f} |\n", rung.name, rung.cases, rung.different,
+                                            rung.unrepeated, rung.seconds)
+                              : fmt::format("| {} | skipped: {} | | | |\n", rung.name, rung.skipped);
   return s;
 }
 

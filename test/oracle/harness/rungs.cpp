@@ -101,6 +101,7 @@ class Run {
       r.campaign = c.run(options_.first, std::max<u64>(cases, 1), progress(name));
       r.cases = r.campaign->cases;
       r.seconds = r.campaign->seconds;
+      r.unrepeated = r.campaign->unrepeated;
       for (const Tally& t : r.campaign->by_op) r.different += t.different;
       for (const Finding& f : r.campaign->findings) r.findings.push_back(f.text);
     }
@@ -196,6 +197,7 @@ class Run {
     r.cases = r.system->sum().cases;
     r.different = r.system->sum().different;
     r.findings = r.system->findings;
+    r.unrepeated = r.system->unrepeated;
     r.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     results.push_back(std::move(r));
   }

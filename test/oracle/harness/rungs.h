@@ -27,7 +27,7 @@ struct RungResult {
   std::string name;     ///< as in rung_names(), with the mode where there are several
   Rung rung = kHost;    ///< of a campaign
   std::string skipped;  ///< empty: it ran
-  u64 cases = 0, different = 0;
+  u64 cases = 0, different = 0, unrepeated = 0;
   double seconds = 0;
   std::vector<std::string> findings;
   std::optional<CampaignResult> campaign;

@@ -16,6 +16,7 @@ struct SystemResult {
   std::array<SystemTally, kWorlds> by_world;
   std::map<std::string, u64> left_out;  ///< why, how many
   std::vector<std::string> findings;    ///< the first kShown, of which kShrunk are made small
+  u64 unrepeated = 0;                   ///< differed once and not again
   static constexpr unsigned kShown = 40, kShrunk = 8;
   SystemTally sum() const;
 };
@@ -34,6 +35,7 @@ class SystemCampaign {
   SystemEnd run_ours(const DrawnSystem& c);
   /// Theirs, of cases that are to run.
   std::vector<SystemEnd> run_theirs(std::span<const DrawnSystem* const> cases);
+  void run_again(std::span<const DrawnSystem> drawn, std::span<const SystemEnd> ours, std::vector<SystemEnd>& theirs);
   /// What no line of the policy explains.
   std::vector<SystemDifference> rest(const DrawnSystem& c, const SystemEnd& ours, const SystemEnd& theirs) const {
     return unexplained(rung_, {c, ours, theirs}, differences(c.start, ours, theirs));

@@ -64,6 +64,7 @@ int report(const RunResult& r) {
     }
     fmt::print("{}: {} cases in {:.1f} s, {} unexplained differences\n", rung.name, rung.cases, rung.seconds,
                rung.different);
+    if (rung.unrepeated) fmt::print("  differed once and not again: {}\n", rung.unrepeated);
     if (rung.system)
       for (const auto& [why, count] : rung.system->left_out) fmt::print("  not run: {} ({})\n", why, count);
     if (rung.opcodes) {

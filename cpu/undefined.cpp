@@ -111,6 +111,7 @@ constexpr Policy kPolicies[] = {
     {"qemu-flush", "CLFLUSH, CLFLUSHOPT, CLWB", "-", "fault like a load", "QEMU does nothing", ""},
     {"qemu-gathers", "gathers", "-", "as the host", "QEMU 7.2 takes other addresses and elements", ""},
     {"qemu-wide-reads", "loads narrower than a register, masked loads", "-", "only what is used is read", "QEMU 7.2 reads the whole register's width", ""},
+    {"qemu-environment", "FLDENV", "-", "the whole image is read", "QEMU reads the control, status and tag words alone of an environment", ""},
     {"qemu-nans", "vector arithmetic on several NaNs", "-", "the first operand's (SDM vol. 1, table 4-7)", "QEMU takes the one with the larger significand", ""},
     {"qemu-denormals", "vector arithmetic under DAZ or FTZ; RCP, RSQRT", "-", "as the host", "QEMU returns denormal operands of MIN, MAX and others as they were", ""},
     {"qemu-segments", "accesses in 32-bit mode", "-", "limits and types are checked", "QEMU checks none", ""},

@@ -129,6 +129,7 @@ constexpr PolicyLine kPolicy[] = {
     {"qemu-x87", "FSIN FCOS FSINCOS FPTAN FYL2XP1 FYL2X FPATAN", kTcg, 0, kX87Part},
     {"qemu-x87", "FCOMI FCOMIP FUCOMI FUCOMIP", kTcg, fl::of | fl::sf | fl::af},
     {"x87-conditions", "FINCSTP FDECSTP FFREE FFREEP FSTP FST FLD FXCH FXTRACT FABS FCHS", kTcg, 0, kX87Codes},
+    {"qemu-environment", "FLDENV", kTcg, 0, kAnything, When::fault},
     {"qemu-mmx", "*", kTcg, 0, kMmxExponent},
     {"qemu-mmx", "CVTPI2PS CVTPI2PD EMMS", kTcg, 0, kX87Part},
     {"qemu-lock", "*", kQemu, 0, kAnything, When::lock},

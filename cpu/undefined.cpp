@@ -150,7 +150,7 @@ constexpr Policy kPolicies[] = {
     {"bochs-segment", "MOV of a segment register with REX.R", "-", "the bit is ignored, as on the host", "Bochs raises #UD", ""},
     {"bochs-shift", "PSRLQ by 64; shifts of MMX registers by 0", "-", "0 in both halves; bits 79:64 become ones, as on the host", "Bochs leaves the upper half, and the bits", ""},
     {"bochs-virtual", "EFLAGS.VIF and VIP under CR4.PVI in 64-bit mode", "-", "#GP at the beginning of an instruction (SDM vol. 3, 20.3.2, 20.4)", "Bochs lets the one behind IRETQ complete", ""},
-    {"bochs-xrstor", "XRSTOR in the compacted format without SSE", "-", "MXCSR is initialised (SDM vol. 1, 13.8.2), as on the host", "Bochs 2.7 takes it from memory", ""},
+    {"bochs-xrstor", "XRSTOR", "-", "the compacted format without SSE initialises MXCSR (SDM vol. 1, 13.8.2); the legacy region must be there, XSTATE_BV must name no more than XCOMP_BV, as on the host", "Bochs 2.7 takes MXCSR from memory, reads what it restores alone, and lets bit 63 pass", ""},
     {"bochs-half", "VCVTPS2PH", "-", "ties to even; an exact denormal is no underflow, as on the host", "Bochs 2.7 rounds ties away from zero now and then, and has UE and PE beside exact denormals", ""},
     {"bochs-adx", "ADOX", "-", "as the host", "Bochs 2.7 computes OF of the sum", ""},
     // clang-format on

@@ -133,6 +133,9 @@ inline void put_code(const Case& c, u8* page) {
   __builtin_memcpy(p + 1, &distance, 4);
 }
 
+/// Where sides that count instructions stop a case: behind a loop of CX to itself.
+inline constexpr u64 kInstructionLimit = 70000;
+
 /// Something that runs cases.
 class Side {
  public:

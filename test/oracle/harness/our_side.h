@@ -45,7 +45,6 @@ class OurSide final : public Side, private cpu::Platform {
   static constexpr u64 kSystem = 0x40000, kIdt = kSystem, kGdt = kSystem + 0x1000, kTss = kSystem + 0x2000,
                        kHandlers = kSystem + 0x3000, kStackTop = kSystem + 0x5000;
   static constexpr unsigned kVectors = 32, kHandlerBytes = 16;
-  static constexpr u64 kInstructionLimit = 70000;  ///< a loop of CX to itself comes to its end
 
   void install();
   void put_tables();

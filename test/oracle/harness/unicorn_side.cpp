@@ -46,7 +46,7 @@ class UnicornSide {
     check(uc_mem_write(uc_, kData, data_.data(), kDataBytes));
     load(c.before);
     interrupt_ = -1;
-    const uc_err e = uc_emu_start(uc_, kCode, kLeave, 0, kInstructions);
+    const uc_err e = uc_emu_start(uc_, kCode, kLeave, 0, kInstructionLimit);
     check(uc_mem_read(uc_, kData, data_.data(), kDataBytes));
     gather(o.memory, data_.data());
     o.stray = stray_of(data_.data());
@@ -151,7 +151,6 @@ class UnicornSide {
 
   static constexpr int kSomeException = 31;  ///< it stopped and does not say why
   static constexpr u64 kGdt = 0x60000000;
-  static constexpr std::size_t kInstructions = 20000;
   bool wide_;
   uc_engine* uc_ = nullptr;
   uc_hook hook_ = 0;

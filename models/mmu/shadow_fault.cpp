@@ -167,6 +167,7 @@ u32 ShadowSpace::child_for(u32 slot, unsigned level, u64 linear, u8 rights, cons
   } else {
     r.direct = true;
     r.rights = g.leaf.dirty ? g.leaf.rights : g.leaf.rights & static_cast<u8>(~right::write);
+    r.dirty = g.leaf.dirty && r.waives;  // two leaves, one without D and none with W, may be of one frame
     r.global = g.global;
     r.key = g.leaf.protection_key;
     gfn = g.gfn & ~low_mask(9 * (level - 1));

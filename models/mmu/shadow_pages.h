@@ -43,6 +43,7 @@ struct Role {
   u8 rights = right::all;  ///< granted by the entries above; of a direct page: by the guest's leaf too
   bool direct = false;     ///< maps memory from `gfn` on, there is no guest table
   bool global = false;     ///< direct: the guest's leaf has G
+  bool dirty = false;      ///< direct, where CR0.WP = 0 lets a store pass: the guest's leaf has D
   u8 key = 0;              ///< direct: its protection key
   PagingMode mode = PagingMode::off;
   bool nxe = false, pse = false;

@@ -349,6 +349,24 @@ TEST_CASE("a global and an ordinary large page over the same memory are broken a
   CHECK(!m.hits(kLarge));
 }
 
+TEST_CASE(
+    "a store that CR0.WP = 0 lets pass sets D in its own leaf, where another large page over the same memory has it") {
+  Machine m;
+  const u64 other = kLarge + 0x200000;
+  m.tables.map(other, 0x800000, 5, 2);
+  m.tables.set_entry(kLarge, 2, m.tables.entry(kLarge, 2) & ~LinearFormat::kWrite);
+  PagingState s = m.port->paging();
+  s.cr0 &= ~cr0::wp;
+  m.control(s);
+  m.flush(Kind::all);
+  for (const u64 page : {kLarge, other}) {
+    m.load(page + kPageBytes);  // another piece, so that what both share is linked
+    CHECK((m.tables.entry(page, 2) & LinearFormat::kDirty) == 0);
+    m.store(page, 1);
+    CHECK((m.tables.entry(page, 2) & LinearFormat::kDirty) != 0);
+  }
+}
+
 TEST_CASE("SMAP holds for pages that CR0.WP = 0 lets the supervisor write: such stores are carried out one by one") {
   Machine m;
   m.tables.set_entry(kA, 1, 0xa065);

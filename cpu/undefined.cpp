@@ -81,6 +81,7 @@ constexpr Policy kPolicies[] = {
     // ---- what the oracle cannot compare
     {"kernel-entry", "SYSCALL, SYSENTER", "-", "as the manual", "they enter the kernel beneath the harness; KVM, guests and test/cpu have them", ""},
     {"umip-answers", "SGDT, SIDT, SLDT, STR, SMSW on the host", "-", "as the manual", "user-mode instruction prevention: Linux answers in the processor's stead", ""},
+    {"vsyscall", "accesses to the page at FFFFFFFFFF600000h, jumps mostly", "-", "#PF like any other", "Linux emulates that page, and says another address", ""},
     {"own-rights", "RDPKRU", "-", "what WRPKRU left", "rights stay from case to case; sequence_test.cpp writes and reads them", ""},
     {"identity", "CPUID, RDPID, XGETBV", "-", "the configured model's", "another processor with other state components; cpuid_test.cpp compares leaves with real parts'", ""},
     {"hint-nop", "CLDEMOTE", "-", "a NOP", "no processor model has the feature", ""},

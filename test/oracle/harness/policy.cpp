@@ -49,6 +49,7 @@ constexpr PolicyLine kPolicy[] = {
     {"hint-nop", "CLDEMOTE", kEveryRung, 0, kEverything},
     // ---- not the same by nature
     {"harness-page", "*", kEveryRung | kImage, 0, kAnything, When::own_page},
+    {"vsyscall", "*", kHost, 0, kAnything, When::vsyscall},
     {"identity", "LSL", kHost, 0, kDestination, When::cpu_number},
     {"time", "RDTSC RDTSCP", kEveryRung | kImage, 0, kRax | kRcx | kRdx},
     {"own-rights", "RDPKRU", kEveryRung | kImage, 0, kRax},
@@ -284,6 +285,7 @@ bool is_about(const PolicyLine& l, const Case& c, const Outcome& ours) {
     case When::no_count: return has_narrow_addresses(c) && !static_cast<u32>(c.before.gpr[RCX]);
     case When::cpu_number:
       return std::any_of(ours.after.gpr.begin(), ours.after.gpr.end(), [](u64 v) { return u16(v) == kNumberLimit; });
+    case When::vsyscall: return ours.vector == ex::pf && ours.address - 0xffffffffff600000 < 0x1000;
     case When::own_page:
       return (ours.after.rip - kLeave < 0x1000 && ours.after.rip != kLeave) ||
              (ours.vector == ex::pf && ours.address - kLeave < 0x1000);

@@ -74,6 +74,7 @@ enum class When : u8 {
   numeric,      ///< we raise #XM
   rex_segment,  ///< REX.R with a segment register
   cpu_number,   ///< our result is the limit of Linux's descriptor that tells of the processor's number
+  vsyscall,     ///< we raise #PF in the page at the end of memory where Linux once had its system calls
   own_page,     ///< the page that snippets leave to is read, or entered elsewhere than at its beginning
 };
 

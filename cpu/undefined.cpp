@@ -147,7 +147,7 @@ constexpr Policy kPolicies[] = {
     {"qemu-popa", "POPA that faults", "-", "no register is loaded", "QEMU has loaded those before the fault", ""},
     {"open-bus", "IN, INS from a port that no device has, reads where no memory is", "-", "all ones", "QEMU returns zeros; below 4 GiB its ROM and that of Bochs lies", ""},
     {"bochs-debug", "debug exceptions", "-", "RF is set between the elements of a string and by general detection, and clear behind a trap (SDM vol. 3, 17.3.1.1)", "Bochs has it the other way round, and adds the next instruction's breakpoint to DR6", ""},
-    {"bochs-checks", "IRETQ; interrupts in IA-32e mode", "-", "a null SS must have the RPL of the new level, an absent one is #SS; a target is checked before anything is pushed (SDM vol. 2, IRET, INT)", "Bochs does not look; it pushes first", ""},
+    {"bochs-checks", "IRET, far RET; far calls and interrupts in IA-32e mode", "-", "a null SS must have the RPL of the new level, an absent one is #SS; a target is checked before anything is pushed (SDM vol. 2, IRET, INT)", "Bochs does not look; it pushes first", ""},
     {"bochs-segment", "MOV of a segment register with REX.R", "-", "the bit is ignored, as on the host", "Bochs raises #UD", ""},
     {"bochs-shift", "PSRLQ by 64; shifts of MMX registers by 0", "-", "0 in both halves; bits 79:64 become ones, as on the host", "Bochs leaves the upper half, and the bits", ""},
     {"bochs-virtual", "EFLAGS.VIF and VIP under CR4.PVI in 64-bit mode", "-", "#GP at the beginning of an instruction (SDM vol. 3, 20.3.2, 20.4)", "Bochs lets the one behind IRETQ complete", ""},

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 
 #include <cpuid.h>
 
 #include "cpu/undefined.h"
+#include "test/oracle/harness/atlas.h"
 #include "test/oracle/harness/compare.h"
 
 namespace nestwalk::oracle {
@@ -36,60 +38,75 @@ bool is_opcode(u8 map, u8 b) {
 }
 
 constexpr unsigned kOperands = 9;  // of ModRM.rm: eight registers and memory at RBX
-void append_modrm(std::vector<u8>& to, u8 reg, u8 operand) {
-  if (operand < 8) return to.push_back(static_cast<u8>(0xc0 | reg << 3 | operand));
-  to.insert(to.end(), {static_cast<u8>(reg << 3 | 4), 0x23});  // through a SIB, which vector indices need
+
+/// A form's bytes with these fields; memory through a SIB, which vector indices need.
+std::vector<u8> encode(Form f, u8 reg, u8 operand, u8 vvvv = 0) {
+  std::vector<u8> bytes;
+  f.modrm = true;
+  f.memory = operand == 8;
+  const u8 rm = f.memory ? u8{4} : operand;
+  append_opcode(bytes, f, Fields{.reg = reg, .rm = rm, .vvvv = vvvv, .long_vex = true}, Mode::k64);
+  if (f.memory) bytes.push_back(0x23);
+  return bytes;
 }
 
 constexpr u64 kLegacy = 7 * 2 * 4 * 256 * 8 * kOperands;
 std::vector<u8> legacy(Digits d) {
-  static constexpr u8 kPrefixes[7][2] = {{}, {0x66}, {0xf3}, {0xf2}, {0xf0}, {0x66, 0xf3}, {0x66, 0xf2}};
-  std::vector<u8> bytes;
-  for (const u8 p : kPrefixes[d.take(7)])
-    if (p) bytes.push_back(p);
-  if (d.take(2)) bytes.push_back(0x48);
-  const u8 map = d.take(4), opcode = d.take(0x100), reg = d.take(8);
-  if (!is_opcode(map, opcode)) return {};
-  if (map) bytes.push_back(0x0f);
-  if (map > 1) bytes.push_back(map == 2 ? 0x38 : 0x3a);
-  bytes.push_back(opcode);
-  append_modrm(bytes, reg, d.take(kOperands));
+  static constexpr u8 kPrefixes[7] = {0, 0x66, 0xf3, 0xf2, 0xf0, 0xf3, 0xf2};  // the last two behind 66
+  const u8 prefix = d.take(7);
+  Form f;
+  f.prefix = kPrefixes[prefix];
+  f.w = d.take(2), f.map = d.take(4), f.opcode = d.take(0x100);
+  if (!is_opcode(f.map, f.opcode)) return {};
+  const u8 reg = d.take(8);
+  std::vector<u8> bytes = encode(f, reg, d.take(kOperands));
+  if (prefix > 4) bytes.insert(bytes.begin(), 0x66);
   return bytes;
 }
 
-/// `vvvv` as it stands in the prefix, inverted.
-std::vector<u8> vex(u8 map, u8 w, u8 vvvv, u8 l, u8 pp, u8 opcode) {
-  return {0xc4, static_cast<u8>(0xe0 | map), static_cast<u8>(w << 7 | vvvv << 3 | l << 2 | pp), opcode};
+/// Mandatory prefix and L.
+Form vex_form(Digits& d) {
+  static constexpr u8 kPrefixes[4] = {0, 0x66, 0xf3, 0xf2};
+  Form f;
+  f.vex = true;
+  f.prefix = kPrefixes[d.take(4)], f.l = d.take(2);
+  return f;
 }
 
 constexpr u64 kVex = 4 * 2 * 2 * 2 * 3 * 256 * 8 * kOperands;
 std::vector<u8> with_vex(Digits d) {
-  const u8 pp = d.take(4), w = d.take(2), l = d.take(2), vvvv = d.take(2) ? 15 : 9, map = 1 + d.take(3);
-  std::vector<u8> bytes = vex(map, w, vvvv, l, pp, d.take(0x100));
+  Form f = vex_form(d);
+  f.w = d.take(2);
+  const u8 vvvv = d.take(2) ? 0 : 6;
+  f.map = 1 + d.take(3), f.opcode = d.take(0x100);
   const u8 reg = d.take(8);
-  append_modrm(bytes, reg, d.take(kOperands));
-  return bytes;
+  return encode(f, reg, d.take(kOperands), vvvv);
 }
 
 /// Maps that VEX can name and that have nothing.
 constexpr u64 kVexMaps = 4 * 2 * 29 * 256 * 2;
 std::vector<u8> with_other_map(Digits d) {
-  const u8 pp = d.take(4), l = d.take(2), nth = d.take(29);
-  std::vector<u8> bytes = vex(nth ? 3 + nth : 0, 0, 15, l, pp, d.take(0x100));
-  append_modrm(bytes, 0, d.take(2) ? 8 : 1);
-  return bytes;
+  Form f = vex_form(d);
+  const u8 nth = d.take(29);
+  f.map = nth ? 3 + nth : 0, f.opcode = d.take(0x100);
+  return encode(f, 0, d.take(2) ? 8 : 1);
 }
 
 /// Prefixes that may not stand before VEX (SDM vol. 2, 2.3.2 to 2.3.4).
 constexpr u64 kBeforeVex = 6 * 4 * 2 * 3 * 256 * 2;
 std::vector<u8> behind_prefix(Digits d) {
   static constexpr u8 kPrefixes[6] = {0x66, 0xf3, 0xf2, 0xf0, 0x40, 0x48};
-  const u8 prefix = kPrefixes[d.take(6)], pp = d.take(4), l = d.take(2), map = 1 + d.take(3);
-  std::vector<u8> bytes = vex(map, 0, 15, l, pp, d.take(0x100));
-  append_modrm(bytes, 0, d.take(2) ? 8 : 1);
+  const u8 prefix = kPrefixes[d.take(6)];
+  Form f = vex_form(d);
+  f.map = 1 + d.take(3), f.opcode = d.take(0x100);
+  std::vector<u8> bytes = encode(f, 0, d.take(2) ? 8 : 1);
   bytes.insert(bytes.begin(), prefix);
   return bytes;
 }
+
+constexpr u64 kPoints = kLegacy + kVex + kVexMaps + kBeforeVex;
+constexpr u64 kStep = 2147483647;  // so many points from one case to the next: any share of them is spread over all
+static_assert(std::gcd(kStep, kPoints) == 1, "the steps reach every point once");
 
 /// Beginnings of Zydis's names of extensions that no model of ours has.
 constexpr const char* kBeyond[] = {"AMD",    "AMX_", "AVX512",  "AVX_GFNI",   "AVX_VNNI",  "CET",   "CLDEMOTE", "CLZERO",
@@ -186,7 +203,7 @@ std::string not_run(const Case& c, const Cpuid& cpuid) {
 
 }  // namespace
 
-u64 opcode_points() { return kLegacy + kVex + kVexMaps + kBeforeVex; }
+u64 opcode_points() { return kPoints; }
 
 std::vector<u8> encoding_at(u64 n) {
   if (n < kLegacy) return legacy(Digits(n));
@@ -198,9 +215,7 @@ std::vector<u8> encoding_at(u64 n) {
 OpcodeReport compare_opcodes(OurSide& ours, Side& theirs, u64 count, const std::function<void(u64, u64)>& progress) {
   OpcodeReport r;
   const auto began = std::chrono::steady_clock::now();
-  const u64 points = opcode_points();
-  constexpr u64 kStep = 2147483647;  // prime, so that steps of it reach every point once
-  count = std::min(count, points);
+  count = std::min(count, kPoints);
   std::vector<Case> cases;
   const auto run_batch = [&] {
     std::vector<Outcome> a(cases.size()), b(cases.size());
@@ -211,7 +226,7 @@ OpcodeReport compare_opcodes(OurSide& ours, Side& theirs, u64 count, const std::
     cases.clear();
   };
   for (u64 n = 0; n < count; ++n) {
-    const std::vector<u8> bytes = encoding_at(n * kStep % points);
+    const std::vector<u8> bytes = encoding_at(n * kStep % kPoints);
     if (bytes.empty()) continue;
     const Case c = case_of(bytes);
     if (const std::string reason = not_run(c, ours.cpuid()); !reason.empty())
